@@ -1,0 +1,32 @@
+"""Raw features of a modality and their linear map into the embedding space."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ProjectedFeatures(nn.Module):
+    """W x_i + b for the raw features x (I, F) of a modality, trained with the model or frozen.
+
+    MMRec trains the raw features of most models, which makes up most of their weights.
+    """
+
+    def __init__(self, features: Tensor, size: int, trainable: bool = True):
+        super().__init__()
+        if trainable:
+            self.raw = nn.Parameter(features)
+        else:
+            self.register_buffer("raw", features, persistent=False)  # data, not something learned: never saved
+        self.linear = nn.Linear(features.shape[1], size)
+
+    def forward(self, items: Tensor | None = None) -> Tensor:
+        """Projections (n, size) of the items (n,), best given once each; of all items without."""
+        return self.linear(self.raw if items is None else F.embedding(items, self.raw))
+
+
+def distinct(*ids: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """The distinct ids of a batch, rising, and for each of the given (B,) its places among them."""
+    unique, places = torch.unique(torch.cat(ids), return_inverse=True)
+    return unique, places.split([len(i) for i in ids])

@@ -1,0 +1,172 @@
+"""Training: epochs of batches, validation after each, early stopping, the best weights kept."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from common.abstract_recommender import AbstractRecommender
+
+OPTIMISERS = {
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+    "adagrad": torch.optim.Adagrad,
+    "rmsprop": torch.optim.RMSprop,
+}
+
+
+class Diverged(FloatingPointError):
+    """The loss is no longer a finite number."""
+
+
+@dataclass
+class EarlyStopping:
+    """MMRec's rule: a value counts when, rounded to `decimals`, it is strictly better than the best so far;
+    training stops once more than `patience` evaluations in a row have brought none (the 21st of patience 20).
+    """
+
+    patience: int
+    decimals: int | None
+    bigger: bool = True
+    best: float | None = None
+    barren: int = 0
+
+    def update(self, value: float) -> bool:
+        """Whether `value` is the best so far."""
+        value = value if self.decimals is None else round(value, self.decimals)
+        better = self.best is None or (value > self.best if self.bigger else value < self.best)
+        self.best, self.barren = (value, 0) if better else (self.best, self.barren + 1)
+        return better
+
+    @property
+    def stop(self) -> bool:
+        return self.barren > self.patience
+
+
+@dataclass
+class Epoch:
+    """What one epoch did: mean loss of its batches, seconds, learning rate, validation metrics if it had any."""
+
+    epoch: int
+    loss: float
+    train_seconds: float
+    learning_rate: float
+    valid: dict[str, float] = field(default_factory=dict)
+    valid_seconds: float = 0.0
+    best: bool = False
+    note: str = ""
+
+
+@dataclass
+class Fit:
+    """A finished training: every epoch, the best one, and the weights it left in the model."""
+
+    epochs: list[Epoch]
+    best: Epoch
+
+
+class Trainer:
+    """Trains one model under one configuration."""
+
+    def __init__(self, config: Mapping[str, Any], model: AbstractRecommender):
+        self.config, self.model = config, model
+        self.valid_metric = config["valid_metric"].lower()
+        self.stopping = EarlyStopping(
+            config["stopping_step"], config["valid_metric_decimals"], config["valid_metric_bigger"]
+        )
+        self.optimiser = make_optimiser(config, model)
+        gamma, step = config["learning_rate_scheduler"]
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimiser, lambda epoch: gamma ** (epoch / step))
+        self._best_weights: dict[str, Tensor] = {}
+
+    def fit(
+        self,
+        batches: Iterable[Tensor],
+        validate: Callable[[], dict[str, float]],
+        report: Callable[[Epoch], None] = lambda epoch: None,
+        progress: Callable[[Iterable[Tensor], int], Iterable[Tensor]] = lambda batches, epoch: batches,
+    ) -> Fit:
+        """Train until validation no longer improves, and leave the weights of the best epoch in the model.
+
+        `batches` is iterated once per epoch; `validate` gives metrics by lower-case name; `report` is told of
+        every epoch, `progress` may wrap the batches of one. Raises Diverged.
+        """
+        epochs, best = [], None
+        for epoch in self._epochs(batches, progress):
+            if epoch.epoch % self.config["eval_step"] == 0 or epoch.epoch == self.config["epochs"] or not epoch.epoch:
+                started = time.perf_counter()
+                epoch.valid = validate()
+                epoch.valid_seconds = time.perf_counter() - started
+                epoch.best = self.stopping.update(epoch.valid[self.valid_metric])
+                if epoch.best:
+                    best = epoch
+                    self._keep_weights()
+            epochs.append(epoch)
+            report(epoch)
+            if self.stopping.stop:
+                break
+        self.model.load_state_dict(self._best_weights)
+        return Fit(epochs, best)
+
+    def _epochs(self, batches: Iterable[Tensor], progress: Callable) -> Iterator[Epoch]:
+        """Trains an epoch each time it is asked for the next; epoch 0 alone where nothing is to be trained."""
+        if not self.config["req_training"]:
+            yield Epoch(0, math.nan, 0.0, 0.0)
+            return
+        for number in range(1, self.config["epochs"] + 1):
+            rate = self.optimiser.param_groups[0]["lr"]
+            started = time.perf_counter()
+            self.model.pre_epoch_processing()
+            self.model.train()
+            loss = self._train_epoch(progress(batches, number), number)
+            self.scheduler.step()
+            note = self.model.post_epoch_processing()
+            seconds = time.perf_counter() - started
+            yield Epoch(number, loss, seconds, rate, note="" if note is None else str(note))
+
+    def _train_epoch(self, batches: Iterable[Tensor], epoch: int) -> float:
+        """Mean loss over the batches of one epoch."""
+        total, n_batches = 0.0, 0
+        for batch in batches:
+            self.optimiser.zero_grad(set_to_none=self.config["zero_grad"] == "none")
+            loss = self.model.calculate_loss(batch)
+            loss = sum(loss) if isinstance(loss, tuple) else loss
+            value = loss.item()
+            if not math.isfinite(value):
+                raise Diverged(
+                    f"the loss of {type(self.model).__name__} is {value} in batch {n_batches + 1} of epoch {epoch}; "
+                    f"lower learning_rate (now {self.config['learning_rate']}) or check the features"
+                )
+            loss.backward()
+            self._clip_gradients()
+            self.optimiser.step()
+            total, n_batches = total + value, n_batches + 1
+        return total / max(n_batches, 1)
+
+    def _clip_gradients(self) -> None:
+        limit = self.config["clip_grad_norm"]
+        if limit:
+            kwargs = limit if isinstance(limit, dict) else {"max_norm": limit}
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), **kwargs)
+
+    def _keep_weights(self) -> None:
+        for name, value in self.model.state_dict().items():
+            if name in self._best_weights:
+                self._best_weights[name].copy_(value)
+            else:
+                self._best_weights[name] = value.detach().clone()
+
+
+def make_optimiser(config: Mapping[str, Any], model: AbstractRecommender) -> torch.optim.Optimizer:
+    """The optimiser named by `learner` over all parameters; Adam in its fused form, one pass over the weights."""
+    parameters = list(model.parameters())
+    kwargs = {"lr": config["learning_rate"], "weight_decay": config["weight_decay"]}
+    if config["learner"] == "adam":
+        kwargs["fused"] = all(p.is_floating_point() for p in parameters)
+    return OPTIMISERS[config["learner"]](parameters, **kwargs)

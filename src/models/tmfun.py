@@ -1,0 +1,235 @@
+"""TMFUN: attention-guided multi-step fusion (Zhou et al., SIGIR 2023), a reconstruction.
+
+"Attention-guided Multi-step Fusion: A Hierarchical Fusion Network for Multimodal Recommendation", DOI
+10.1145/3539618.3591950. Its full text and code were not at hand: every component that the abstract names is
+here, and what the abstract leaves open is fixed by a named setting. No figure of the paper is claimed;
+docs/tmfun.md tells, component by component, what is known and what is chosen.
+
+With P, Q the ID embeddings, m the modalities and A_m their normalised kNN graphs of items:
+
+    interaction  g = LGC(A_hat, n_ui_layers) over the user-item graph, with edge dropout in training
+    modality     h_m = A_m^n Z_m, Z_m = Q or W_m x_m + b_m            (modality feature graphs)
+    early step   alpha = softmax_m(<W_q g, W_k h_m> / (sqrt(d) t) + log a_m),  f = sum_m alpha_m h_m
+    middle step  h = A^n Q with A = sum_m a_m A_m (item feature graph),  c = (f + h) / 2
+    late step    item = g + c, user = g
+    loss         -mean log sigma(x_u . x_i - x_u . x_j) + cl_weight * InfoNCE + reg_weight * squared norms / B
+
+The file runs in an MMRec checkout as it is, beside `common/graph.py`.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from common.abstract_recommender import GeneralRecommender
+from common.graph import EdgeDropout, Mixture, SparseMatrix, hops, info_nce, knn_graph, modality_knn, propagate
+from common.loss import BPRLoss, L2Loss
+
+
+class Representations(NamedTuple):
+    """All users and items, and the parts that an item is fused from."""
+
+    user: Tensor  # (U, d) final
+    item: Tensor  # (I, d) final
+    interaction: Tensor  # (I, d) g
+    content: Tensor  # (I, d) c
+    modal: Tensor  # (M, I, d) h_m
+    attention: Tensor  # (M, I, heads) alpha_m, or (M, 1, 1) where it is fixed
+
+
+class TMFUN(GeneralRecommender):
+    settings = {
+        "attention": ("dot", "prior", "equal"),
+        "attention_temperature": float,
+        "cl_pairs": list,
+        "cl_symmetric": bool,
+        "cl_temperature": float,
+        "cl_weight": float,
+        "edge_dropout": float,
+        "fusion": ("mean", "norm", "concat"),
+        "item_graph_weight": dict,
+        "knn_k": int,
+        "knn_weight": ("binary", "cosine"),
+        "learn_item_graph": bool,
+        "modality_input": ("id", "features"),
+        "multi_step": bool,
+        "n_heads": int,
+        "n_item_layers": int,
+        "n_ui_layers": int,
+        "reg_weight": float,
+        "use_item_graph": bool,
+        "use_modality_graphs": bool,
+        "user_modality": bool,
+    }
+
+    @classmethod
+    def needs_raw_features(cls, config) -> bool:
+        return config["modality_input"] == "features"
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.config = config
+        d = config["embedding_size"]
+        interactions = dataset.inter_matrix(form="coo").astype(np.float32)
+        self.edges = EdgeDropout(interactions, config["edge_dropout"], getattr(self, "generator", None))
+        self.full_graph = self.train_graph = self.edges.full.to(self.device)
+        self.user_from_item = user_rows(self.edges.full, self.n_users).to(self.device)
+
+        graphs = {name: knn_graph(knn, config["knn_weight"]) for name, knn in modality_knn(self, config["knn_k"]).items()}
+        self.modality_graphs = [graph.to(self.device) for graph in graphs.values()]
+        self.mixture = Mixture(self.modality_graphs)
+        prior = torch.tensor(shares(list(graphs), config["item_graph_weight"]))
+        if config["learn_item_graph"]:
+            self.prior_logits = nn.Parameter(prior.log())
+        else:
+            self.prior_logits = prior.log().to(self.device)
+            self.fixed_item_graph = self.mixture(prior.to(self.device))
+
+        self.user_embedding = nn.Embedding(self.n_users, d)
+        self.item_embedding = nn.Embedding(self.n_items, d)
+        nn.init.xavier_uniform_(self.user_embedding.weight)
+        nn.init.xavier_uniform_(self.item_embedding.weight)
+        if config["attention"] == "dot":
+            self.query, self.key = nn.Linear(d, d, bias=False), nn.Linear(d, d, bias=False)
+        if config["fusion"] == "concat":
+            self.merge = nn.Linear(2 * d, d)
+        if config["modality_input"] == "features":
+            raw = modality_features(self)
+            self.raw = [raw[name].to(self.device) for name in graphs]
+            self.projections = nn.ModuleList(nn.Linear(x.shape[1], d) for x in self.raw)
+        self.bpr, self.l2 = BPRLoss(), L2Loss()
+
+    def pre_epoch_processing(self) -> None:
+        self.train_graph = self.edges.sample().to(self.device)
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        return self.represent()[:2]
+
+    def represent(self) -> Representations:
+        """Every step of the fusion, for all users and items."""
+        graph = self.train_graph if self.training else self.full_graph
+        ego = torch.cat([self.user_embedding.weight, self.item_embedding.weight])
+        user, item = propagate(graph, ego, self.config["n_ui_layers"]).split([self.n_users, self.n_items])
+        modal, similar = self._modal(), self._similar()
+        final, content, attention = self._fuse(item, modal, similar)
+        if self.config["user_modality"]:
+            modal_of_user = torch.stack([self.user_from_item @ h for h in modal])
+            similar_of_user = None if similar is None else self.user_from_item @ similar
+            user = self._fuse(user, modal_of_user, similar_of_user)[0]
+        return Representations(user, final, item, content, modal, attention)
+
+    def _modal(self) -> Tensor:
+        """h_m (M, I, d)."""
+        n = self.config["n_item_layers"] if self.config["use_modality_graphs"] else 0
+        if self.config["modality_input"] == "features":
+            inputs = [project(x) for project, x in zip(self.projections, self.raw, strict=True)]
+        else:
+            inputs = [self.item_embedding.weight] * len(self.modality_graphs)
+        return torch.stack([hops(graph, z, n) for graph, z in zip(self.modality_graphs, inputs, strict=True)])
+
+    def _similar(self) -> Tensor | None:
+        """h (I, d), the output of the item feature graph."""
+        if not self.config["use_item_graph"]:
+            return None
+        graph = self.item_graph()
+        return hops(graph, self.item_embedding.weight, self.config["n_item_layers"])
+
+    def item_graph(self) -> SparseMatrix:
+        """The item feature graph A (I, I)."""
+        if self.config["learn_item_graph"]:
+            return self.mixture(self.prior_logits.softmax(0))
+        return self.fixed_item_graph
+
+    def _fuse(self, g: Tensor, modal: Tensor, similar: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Early, middle and late step for rows (n, d): final representation, content c, attention."""
+        attention = self._attend(g, modal)
+        heads = modal.unflatten(2, (self.config["n_heads"], -1))  # (M, n, heads, d / heads)
+        early = (attention.unsqueeze(-1) * heads).sum(0).flatten(1)  # (n, d)
+        if not self.config["multi_step"]:
+            return early, early, attention
+        content = early if similar is None else self._merge(early, similar)
+        if self.config["fusion"] == "norm":
+            content = F.normalize(content, dim=1)
+        return g + content, content, attention
+
+    def _merge(self, early: Tensor, similar: Tensor) -> Tensor:
+        if self.config["fusion"] == "concat":
+            return self.merge(torch.cat([early, similar], dim=1))
+        return (early + similar) / 2
+
+    def _attend(self, g: Tensor, modal: Tensor) -> Tensor:
+        """Weight of every modality (M, n, heads) for the rows g (n, d), or (M, 1, 1) where it is fixed."""
+        if self.config["attention"] == "equal":
+            return torch.full((len(modal), 1, 1), 1 / len(modal), device=g.device)
+        prior = self.prior_logits.log_softmax(0).view(-1, 1, 1)
+        if self.config["attention"] == "prior":
+            return prior.exp()
+        n_heads = self.config["n_heads"]
+        query = self.query(g).unflatten(1, (n_heads, -1))  # (n, heads, d / heads)
+        key = self.key(modal).unflatten(2, (n_heads, -1))  # (M, n, heads, d / heads)
+        scale = query.shape[-1] ** 0.5 * self.config["attention_temperature"]
+        return ((query * key).sum(-1) / scale + prior).softmax(0)
+
+    def calculate_loss(self, interaction: Tensor) -> Tensor:
+        r = self.represent()
+        user = F.embedding(interaction[0], r.user)  # (B, d)
+        positive, negative = F.embedding(interaction[1], r.item), F.embedding(interaction[2], r.item)
+        loss = self.bpr((user * positive).sum(1), (user * negative).sum(1))
+        if self.config["reg_weight"] > 0:
+            loss = loss + self.config["reg_weight"] * self.l2(user, positive, negative).squeeze() / self.batch_size
+        if self.config["cl_weight"] > 0:
+            loss = loss + self.config["cl_weight"] * self._contrast(r, torch.unique(interaction[1]))
+        return loss
+
+    def _contrast(self, r: Representations, items: Tensor) -> Tensor:
+        """InfoNCE between views of the distinct positive items (n,) of a batch, summed over `cl_pairs`."""
+        views = []
+        if "content-cf" in self.config["cl_pairs"]:
+            views.append((r.content, r.interaction))
+        if "modalities" in self.config["cl_pairs"]:
+            views.extend(combinations(r.modal, 2))
+        total = torch.zeros((), device=r.item.device)
+        for one, other in views:
+            one, other = F.embedding(items, one), F.embedding(items, other)
+            loss = info_nce(one, other, self.config["cl_temperature"])
+            if self.config["cl_symmetric"]:
+                loss = (loss + info_nce(other, one, self.config["cl_temperature"])) / 2
+            total = total + loss
+        return total
+
+    def full_sort_predict(self, interaction: list[Tensor]) -> Tensor:
+        users, items = self.forward()  # written out because MMRec's base class does not bring it
+        return users[interaction[0]] @ items.T
+
+
+def shares(names: list[str], weights: dict[str, float]) -> list[float]:
+    """Shares of the modalities, summing to 1; those that `weights` does not name split what it leaves of 1."""
+    named = {name: weights[name] for name in names if name in weights}
+    unnamed = len(names) - len(named)
+    rest = (1 - sum(named.values())) / unnamed if unnamed else 0.0
+    values = [named.get(name, rest) for name in names]
+    if min(values) <= 0:
+        raise ValueError(
+            f"item_graph_weight {weights} gives the modalities {names} the weights {values}, and each must be "
+            f"positive; name every modality of the data set there, or leave a rest of 1 to those it does not name"
+        )
+    return [value / sum(values) for value in values]
+
+
+def user_rows(adjacency: SparseMatrix, n_users: int) -> SparseMatrix:
+    """The block (U, I) of a normalised user-item adjacency (U+I, U+I)."""
+    return SparseMatrix.from_scipy(adjacency.to_scipy()[:n_users, n_users:])
+
+
+def modality_features(model: nn.Module) -> dict[str, Tensor]:
+    """Raw features by modality; MMRec's base class has v_feat and t_feat instead of modalities."""
+    modalities = getattr(model, "modalities", None)
+    if modalities is not None:
+        return {name: modality.features() for name, modality in modalities.items()}
+    return {name: x for name, x in (("image", model.v_feat), ("text", model.t_feat)) if x is not None}

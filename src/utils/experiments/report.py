@@ -1,0 +1,160 @@
+"""What a run prints: the first block, a line per epoch, the last block, and the table of a comparison."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+import torch
+from tqdm import tqdm
+
+from common.abstract_recommender import AbstractRecommender
+from common.trainer import Epoch
+
+if TYPE_CHECKING:
+    from utils.config import Config
+    from utils.data.dataset import Dataset
+    from utils.experiments.sweep import Sweep
+    from utils.experiments.trial import TrialResult
+
+TABLE_METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+
+
+class _AboveProgressBar(logging.StreamHandler):
+    """Lines to stdout that do not tear a progress bar apart."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stdout)
+        sys.stdout.flush()
+
+
+def log_to_terminal() -> None:
+    """Send the program's log to stdout, once, whatever the caller's own logging does."""
+    log = logging.getLogger("benchmark")
+    if not any(isinstance(handler, _AboveProgressBar) for handler in log.handlers):
+        handler = _AboveProgressBar()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        log.propagate = False
+
+
+def trial_line(config: Config, point: dict[str, Any], number: int, total: int) -> str:
+    """Headline of a trial: model, data set, and its place in the grid."""
+    place = f"   trial {number} of {total}: {assignments(point)}" if total > 1 else ""
+    return f"\n== {config['model']} on {config['dataset']}{place}"
+
+
+def assignments(point: dict[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in point.items())
+
+
+def first_block(config: Config, dataset: Dataset, model: AbstractRecommender) -> list[str]:
+    """Data set, modalities, device, model, weights, and every setting with its origin."""
+    trainable, frozen = model.parameter_counts()
+    masked = "training and validation" if config["mask_validation_at_test"] else "training"
+    lines = [*dataset.describe(), *(f"warning: {warning}" for warning in [*config.warnings, *dataset.warnings])]
+    lines += [
+        f"device     {config['device']}, {torch.get_num_threads()} threads",
+        f"model      {config['model']}: {trainable:,} trainable weights, {frozen:,} frozen",
+        f"protocol   full ranking, {masked} items masked at test, best epoch by validation {config['valid_metric']}",
+        "settings",
+    ]
+    by_origin: dict[str, list[str]] = {}
+    for name, value in config.final_config_dict.items():
+        if name not in ("model", "dataset", "device"):
+            by_origin.setdefault(config.origin(name), []).append(f"{name}={value}")
+    return lines + [line for origin, pairs in by_origin.items() for line in _wrapped(origin, pairs)]
+
+
+def _wrapped(origin: str, pairs: Sequence[str], width: int = 108) -> list[str]:
+    """`pairs` under their origin, in lines of bounded width."""
+    lines, line = [], f"  {origin + ':':22}"
+    for pair in pairs:
+        if len(line) + len(pair) > width:
+            lines.append(line.rstrip())
+            line = " " * 24
+        line += pair + "  "
+    return [*lines, line.rstrip()]
+
+
+def epoch_line(epoch: Epoch, valid_metric: str) -> str:
+    """One epoch: loss, validation metric, seconds."""
+    line = f"epoch {epoch.epoch:4}   loss {epoch.loss:9.5f}   train {epoch.train_seconds:6.2f} s"
+    if epoch.valid:
+        line += f"   valid {valid_metric} {epoch.valid[valid_metric]:.4f} in {epoch.valid_seconds:5.2f} s"
+    return line + ("   best so far" if epoch.best else "") + (f"   {epoch.note}" if epoch.note else "")
+
+
+def last_block(config: Config, result: TrialResult) -> list[str]:
+    """Metrics of the best validation epoch, on both splits, and where the files are."""
+    seconds = result.seconds
+    names = sorted({name.split("@")[0] for name in result.valid}, key=list(result.valid).index)
+    cutoffs = sorted({int(name.split("@")[1]) for name in result.valid})
+    lines = [f"best epoch {result.best_epoch} of {len(result.history)}, by validation {config['valid_metric']}"]
+    lines.append(" " * 18 + "".join(f"{'@' + str(k):>9}" for k in cutoffs))
+    for split, metrics in (("valid", result.valid), ("test", result.test)):
+        for name in names:
+            values = "".join(f"{metrics[f'{name}@{k}']:9.4f}" for k in cutoffs)
+            lines.append(f"  {split:6}{name:10}{values}")
+    lines.append(
+        f"time       build {seconds['build']:.1f} s, training {seconds['fit']:.1f} s ({seconds['train_epoch']:.2f} s + "
+        f"{seconds['valid_epoch']:.2f} s validation per epoch), test {seconds['test']:.1f} s; "
+        f"peak memory of the process {result.peak_memory_mb:,.0f} MB"
+    )
+    return [*lines, f"files      {result.folder}"]
+
+
+def tables(sweeps: Sequence[Sweep]) -> list[str]:
+    """Per data set a line per model: the setting chosen on validation, its validation and test metrics."""
+    lines = []
+    for dataset in dict.fromkeys(sweep.dataset for sweep in sweeps):
+        of_dataset = [sweep for sweep in sweeps if sweep.dataset == dataset]
+        lines += ["", *_table(dataset, of_dataset)]
+    return lines
+
+
+def _table(dataset: str, sweeps: Sequence[Sweep]) -> list[str]:
+    metric = sweeps[0].valid_metric
+    shown = [name for name in TABLE_METRICS if all(name in t.test for s in sweeps for t in s.trials)]
+    shown = shown or list(next((t.test for s in sweeps for t in s.trials), {}))[:4]
+    rows = [["model", f"valid {metric}", *(f"test {name}" for name in shown), "epoch", "s/epoch", "weights", "trials"]]
+    best = {name: max((_mean(s.best, "test", name) for s in sweeps if s.best), default=0) for name in shown}
+    for sweep in sweeps:
+        rows.append(_row(sweep, metric, shown, best))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    text = ["  ".join(cell.ljust(w) if not j else cell.rjust(w) for j, (cell, w) in enumerate(zip(row, widths, strict=True)))
+            for row in rows]  # fmt: skip
+    lines = [f"{dataset}: test metrics of the setting chosen on validation; * best", text[0], "-" * len(text[0]), *text[1:]]
+    lines += [f"{s.model}: {assignments(_chosen(s))}" for s in sweeps if _chosen(s)]
+    return lines + [f"{s.model} failed at {assignments(point) or 'its settings'}: {why}" for s in sweeps for point, why in s.failed]
+
+
+def _row(sweep: Sweep, metric: str, shown: Sequence[str], best: dict[str, float]) -> list[str]:
+    trials = sweep.best
+    total = f"{len(sweep.trials) + len(sweep.failed)}"
+    if not trials:
+        return [sweep.model, "failed", *("-" for _ in shown), "-", "-", "-", total]
+    values = [_value(trials, "test", name) + ("*" if _mean(trials, "test", name) == best[name] else " ") for name in shown]
+    per_epoch = fmean(t.seconds["train_epoch"] + t.seconds["valid_epoch"] for t in trials)
+    epochs = "/".join(str(t.best_epoch) for t in trials)
+    return [sweep.model, _value(trials, "valid", metric), *values, epochs, f"{per_epoch:.2f}", f"{trials[0].trainable:,}", total]
+
+
+def _chosen(sweep: Sweep) -> dict[str, Any]:
+    """The grid settings of the winner; seeds are repetitions, not a choice."""
+    point = sweep.best[0].point if sweep.best else {}
+    return {name: value for name, value in point.items() if name != "seed"}
+
+
+def _mean(trials: Sequence[TrialResult], split: str, metric: str) -> float:
+    return fmean(getattr(trial, split)[metric] for trial in trials)
+
+
+def _value(trials: Sequence[TrialResult], split: str, metric: str) -> str:
+    """Mean, with the standard deviation where there are several seeds."""
+    text = f"{_mean(trials, split, metric):.4f}"
+    return text if len(trials) == 1 else f"{text} ± {stdev(getattr(t, split)[metric] for t in trials):.4f}"
