@@ -1,0 +1,201 @@
+"""Settings of a run: overall.yaml < dataset/<D>.yaml < model/<M>.yaml < overrides, each with its origin."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from utils.errors import UserError
+from utils.grid import Axis, Entry, axis_order, is_axis, points, read_axes
+from utils.layers import (
+    Layer,
+    check_complete,
+    check_names,
+    drop_ignored,
+    hyper_parameters,
+    merge,
+    model_schema,
+    override_layer,
+    read_layers,
+    yaml_names,
+)
+from utils.settings import FRAMEWORK, Kind, Setting, did_you_mean, read_value
+
+SRC = Path(__file__).resolve().parents[1]
+PROJECT = SRC.parent
+DERIVED = "derived"
+
+
+class Config:
+    """Settings by name, as MMRec's: `config["x"]` is None where there is no x.
+
+    `axes` are the settings that take several values, `points()` their combinations, and `at(point)` the
+    configuration of one of them. Until then an axis has the value of its YAML, or its first one where that is
+    a list. `warnings` are lines for the first block of a run. `model_settings` maps names to kinds as a model
+    class declares them; None stands for a file that declares none. Raises UserError.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        dataset: str,
+        config_dict: Mapping[str, Any] | None = None,
+        overrides_origin: str = "config_dict",
+        configs_dir: Path | None = None,
+        model_settings: Mapping[str, Kind] | None = None,
+        use_grid: bool = False,
+    ):
+        self.warnings: list[str] = []
+        self.final_config_dict: dict[str, Any] = {"model": model, "dataset": dataset, "valid_metric_bigger": True}
+        self._origins = dict.fromkeys(self.final_config_dict, DERIVED)
+        configs = configs_dir or SRC / "configs"
+        files = read_layers(configs, model, dataset)
+        overrides = override_layer(config_dict or {}, overrides_origin, self.final_config_dict)
+        schema = FRAMEWORK | model_schema(files[-1], model_settings)
+        for layer in files:
+            drop_ignored(layer, schema, self.warnings)
+        for layer in (*files, overrides):
+            check_names(layer, schema, model)
+        entries = merge([*files, overrides])
+        check_complete(schema, entries, model)
+        grid = self._grid(files[-1], overrides, schema, use_grid)
+        order = axis_order(hyper_parameters(files, overrides, schema, model), grid, overrides.settings)
+        axes = read_axes(schema, entries | grid, order, self.warnings)
+        self._set(schema, entries, axes)
+        self.axes = {name: axis.values for name, axis in axes.items() if len(axis.values) > 1}
+        self._axis_origins = {name: axes[name].origin for name in self.axes}
+        self._check()
+        self._derive()
+        self._check_dataset(configs)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.final_config_dict.get(name)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a setting is a str, not {type(name).__name__}")
+        self.final_config_dict[name] = value
+        self._origins[name] = "code"
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.final_config_dict
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name} = {value}  ({self.origin(name)})" for name, value in self.final_config_dict.items())
+
+    def origin(self, name: str) -> str:
+        """Where the value comes from, such as 'model/TMFUN.yaml'. Raises KeyError for an absent setting."""
+        return self._origins[name]
+
+    def path(self, name: str) -> Path:
+        """A folder setting: relative to the project root in a YAML file, to the current directory elsewhere."""
+        in_file = self.origin(name).removesuffix(" (grid)").endswith(".yaml")
+        return (PROJECT if in_file else Path.cwd()) / Path(self[name]).expanduser()
+
+    def points(self) -> list[dict[str, Any]]:
+        """Every combination of the axes, the last axis fastest; [{}] without axes."""
+        return points(self.axes)
+
+    def at(self, point: Mapping[str, Any]) -> Config:
+        """A copy in which the axes named in `point` have the values given there. Raises KeyError for another name."""
+        config = copy.copy(self)
+        config.final_config_dict = copy.deepcopy(self.final_config_dict) | copy.deepcopy(dict(point))
+        config.warnings = list(self.warnings)
+        config.axes = {name: values for name, values in self.axes.items() if name not in point}
+        config._origins = self._origins | {name: f"{self._axis_origins[name]} (grid)" for name in point}
+        config._derive()
+        return config
+
+    def _set(self, schema: Mapping[str, Setting], entries: Mapping[str, Entry], axes: Mapping[str, Axis]) -> None:
+        """The value of every setting; a list of one value is that value."""
+        for name, entry in entries.items():
+            axis = axes.get(name)
+            if axis and (len(axis.values) == 1 or is_axis(schema[name], entry.value)):
+                self.final_config_dict[name], self._origins[name] = axis.values[0], axis.origin
+            else:
+                self.final_config_dict[name] = read_value(schema[name], entry.value, entry.origin)
+                self._origins[name] = entry.origin
+
+    def _grid(
+        self, layer: Layer, overrides: Layer, schema: Mapping[str, Setting], use_grid: bool
+    ) -> dict[str, Entry]:
+        """The grid of the model's YAML, less what the overrides set; checked even where it is not used."""
+        grid = {name: Entry(values, layer.origin) for name, values in layer.grid.items()}
+        read_axes(schema, grid, grid, [])
+        if use_grid and not grid:
+            self.warnings.append(f"{layer.origin} has no `grid:`, so {self['model']} runs at its settings")
+        return {name: entry for name, entry in grid.items() if use_grid and name not in overrides.settings}
+
+    def _values(self, name: str) -> list[Any]:
+        return self.axes.get(name, [self[name]])
+
+    def _check(self) -> None:
+        """Raises UserError for values that are right by themselves and wrong together."""
+        for pair in self._values("learning_rate_scheduler"):
+            if len(pair) != 2:
+                raise UserError(
+                    f"learning_rate_scheduler expects two numbers, factor and epochs, got {pair} "
+                    f"({self.origin('learning_rate_scheduler')})"
+                )
+        for metrics, topk, chosen in product(*map(self._values, ("metrics", "topk", "valid_metric"))):
+            self._check_metrics(metrics, topk, chosen)
+
+    def _check_metrics(self, metrics: list[str], topk: list[int], chosen: str) -> None:
+        if not metrics or not topk:
+            raise UserError(f"metrics and topk need at least one value each, got {metrics} and {topk}")
+        for name in metrics:
+            self._parse_metric(f"{name}@{topk[0]}", "metrics")
+        name, k = self._parse_metric(chosen, "valid_metric")
+        if k not in topk:
+            raise UserError(
+                f"valid_metric {chosen} ({self.origin('valid_metric')}) needs {k} among topk, "
+                f"which is {topk} ({self.origin('topk')})"
+            )
+        if name not in (metric.lower() for metric in metrics):
+            raise UserError(
+                f"valid_metric {chosen} ({self.origin('valid_metric')}) needs {name} among metrics, "
+                f"which is {metrics} ({self.origin('metrics')})"
+            )
+
+    def _parse_metric(self, text: str, setting: str) -> tuple[str, int]:
+        try:
+            from utils.evaluation.metrics import parse_metric
+        except ImportError:  # until utils/evaluation is there
+
+            def parse_metric(text: str) -> tuple[str, int]:
+                return text.split("@")[0].lower(), int(text.split("@")[1])
+
+        try:
+            return parse_metric(text)
+        except ValueError as error:
+            raise UserError(f"{setting}: {error} ({self.origin(setting)})") from error
+
+    def _derive(self) -> None:
+        """What follows from other settings."""
+        config = self.final_config_dict
+        if config["inter_file_name"] is None:
+            config["inter_file_name"] = f"{config['dataset']}.inter"
+            self._origins["inter_file_name"] = DERIVED
+        config["device"] = self._device()
+        self._origins["device"] = DERIVED
+
+    def _device(self) -> torch.device:
+        if not (self["use_gpu"] and torch.cuda.is_available()):
+            return torch.device("cpu")
+        if self["gpu_id"] >= torch.cuda.device_count():
+            raise UserError(f"gpu_id is {self['gpu_id']} ({self.origin('gpu_id')}), but there are only GPUs "
+                            f"0 to {torch.cuda.device_count() - 1}")  # fmt: skip
+        return torch.device("cuda", self["gpu_id"])
+
+    def _check_dataset(self, configs: Path) -> None:
+        """Raises UserError for a data set with neither a YAML nor a folder; most likely its name is mistyped."""
+        name, folder = self["dataset"], self.path("data_path") / self["dataset"]
+        known = yaml_names(configs / "dataset")
+        if name not in known and not folder.is_dir():
+            hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
+            raise UserError(f"unknown data set '{name}': neither {folder} nor dataset/{name}.yaml is there{hint}")

@@ -1,0 +1,155 @@
+"""The layers of a configuration, read and named: overall.yaml, dataset/<D>.yaml, model/<M>.yaml, overrides."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from utils.errors import UserError
+from utils.grid import Entry
+from utils.settings import (
+    FRAMEWORK,
+    MMREC_IGNORED,
+    MMREC_UNSUPPORTED,
+    Kind,
+    Setting,
+    did_you_mean,
+    kind_of,
+)
+from utils.yaml_reader import read_mapping
+
+
+@dataclass
+class Layer:
+    """Settings of one origin; `grid` and `hyper_parameters` are taken out of `settings`."""
+
+    origin: str
+    settings: dict[str, Any]
+    hyper_parameters: list[str] | None = None
+    grid: dict[str, Any] = field(default_factory=dict)
+
+
+def read_layers(folder: Path, model: str, dataset: str) -> tuple[Layer, Layer, Layer]:
+    """The three YAML files, lowest precedence first; a data set may have none. Raises UserError."""
+    models = yaml_names(folder / "model")
+    if model not in models:
+        raise UserError(f"unknown model '{model}': there is no model/{model}.yaml{did_you_mean(model, models)}")
+    layers = _read(folder, "overall"), Layer(f"dataset/{dataset}.yaml", {}), _read(folder, f"model/{model}")
+    if dataset in yaml_names(folder / "dataset"):
+        layers = layers[0], _read(folder, f"dataset/{dataset}"), layers[2]
+    for layer in layers[:2]:
+        if layer.grid:
+            raise UserError(f"{layer.origin}: `grid:` belongs in model/{model}.yaml, beside the values it varies")
+    return layers
+
+
+def yaml_names(folder: Path) -> list[str]:
+    """Names of the YAML files of a folder, in their exact case whatever the file system."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def override_layer(overrides: Mapping[str, Any], origin: str, run: Mapping[str, Any]) -> Layer:
+    """The highest layer, a copy. What the run itself fixes (its model, its data set) may stand there unchanged.
+
+    So the settings that a finished trial keeps are a valid `config_dict` again.
+    """
+    settings = copy.deepcopy(dict(overrides))
+    for name, value in run.items():
+        if name in settings and settings.pop(name) != value:
+            raise UserError(f"'{name}' is no setting but part of the run, here {value} ({origin}); leave it out")
+    if "grid" in settings:
+        raise UserError(f"'grid' belongs in a model's YAML ({origin}); give lists as values, such as knn_k=[10,20]")
+    return Layer(origin, settings, _hyper_parameters(settings, origin))
+
+
+def model_schema(layer: Layer, declared: Mapping[str, Kind] | None) -> dict[str, Setting]:
+    """The model's own settings: those it declares, or those its YAML names, typed by the values there."""
+    if declared is not None:
+        return {name: Setting(name, kind, "") for name, kind in declared.items()}
+    varied = {*(layer.hyper_parameters or ()), *layer.grid}
+    schema = {}
+    for name, value in layer.settings.items():
+        if name not in FRAMEWORK:
+            values = value if name in varied and isinstance(value, list) else [value]
+            schema[name] = Setting(name, kind_of(values), "")
+    return schema
+
+
+def drop_ignored(layer: Layer, schema: Mapping[str, Setting], warnings: list[str]) -> None:
+    """Take out what MMRec's files set without an effect here, each with a warning. Raises UserError."""
+    for name in [name for name in layer.settings if name in MMREC_IGNORED and name not in schema]:
+        value = layer.settings.pop(name)
+        if name in MMREC_UNSUPPORTED and value:
+            raise UserError(f"{name}: {value} is not supported ({layer.origin}); remove it")
+        if name == "weight_size" and "n_ui_layers" in schema and isinstance(value, list):
+            # MMRec's LATTICE takes its number of user-item layers from the length of this list
+            layer.settings.setdefault("n_ui_layers", len(value))
+        else:
+            warnings.append(f"{name} has no effect here ({layer.origin}); MMRec's files carry it")
+    if layer.hyper_parameters:
+        layer.hyper_parameters = [n for n in layer.hyper_parameters if n in schema or n not in MMREC_IGNORED]
+
+
+def check_names(layer: Layer, schema: Mapping[str, Setting], model: str) -> None:
+    """Raises UserError for a setting that neither the framework nor the model has."""
+    for name in [*layer.settings, *layer.grid]:
+        if name not in schema and name in MMREC_IGNORED:
+            raise UserError(f"{name} has no effect on {model} ({layer.origin}); leave it out")
+        if name not in schema:
+            raise UserError(f"unknown setting '{name}' for {model} ({layer.origin}){_nearest(name, schema, model)}")
+
+
+def hyper_parameters(
+    files: Sequence[Layer], overrides: Layer, schema: Mapping[str, Setting], model: str
+) -> list[str]:
+    """The names that MMRec's `hyper_parameters:` lists sweep: those of all files, or the overrides' own list.
+
+    Raises UserError for a name that is no setting.
+    """
+    layers = [overrides] if overrides.hyper_parameters is not None else files
+    for layer in layers:
+        for name in layer.hyper_parameters or ():
+            if name not in schema:
+                raise UserError(
+                    f"hyper_parameters names an unknown setting '{name}' ({layer.origin}){_nearest(name, schema, model)}"
+                )
+    return [name for layer in layers for name in layer.hyper_parameters or ()]
+
+
+def merge(layers: Sequence[Layer]) -> dict[str, Entry]:
+    """Every setting as its highest layer has it, in the order in which the names first appear."""
+    return {name: Entry(value, layer.origin) for layer in layers for name, value in layer.settings.items()}
+
+
+def check_complete(schema: Mapping[str, Setting], entries: Mapping[str, Entry], model: str) -> None:
+    """Raises UserError for a setting of the schema that no layer gives a value."""
+    for name in schema:
+        if name not in entries:
+            where = "overall.yaml" if name in FRAMEWORK else f"model/{model}.yaml"
+            raise UserError(f"{where} gives no value for '{name}'; add it there (null where there is none)")
+
+
+def _nearest(name: str, schema: Mapping[str, Setting], model: str) -> str:
+    return did_you_mean(name, schema) or f"; --help and model/{model}.yaml list the settings"
+
+
+def _read(folder: Path, stem: str) -> Layer:
+    name = f"{stem}.yaml"
+    settings = read_mapping(folder / name, name)
+    grid = settings.pop("grid", None) or {}
+    if not isinstance(grid, dict):
+        raise UserError(f"{name}: `grid:` expects lines of the form `name: [values]`, found {grid!r}")
+    for key, values in grid.items():
+        if not isinstance(values, list):
+            raise UserError(f"{name}: grid of {key} expects a list of values, found {values!r}")
+    return Layer(name, settings, _hyper_parameters(settings, name), grid)
+
+
+def _hyper_parameters(settings: dict[str, Any], origin: str) -> list[str] | None:
+    names = settings.pop("hyper_parameters", None)
+    if names is not None and not (isinstance(names, list | tuple) and all(isinstance(n, str) for n in names)):
+        raise UserError(f"hyper_parameters expects a list of setting names, got {names!r} ({origin})")
+    return None if names is None else list(names)
