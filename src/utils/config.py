@@ -51,7 +51,11 @@ class Config:
         use_grid: bool = False,
     ):
         self.warnings: list[str] = []
-        self.final_config_dict: dict[str, Any] = {"model": model, "dataset": dataset, "valid_metric_bigger": True}
+        self.final_config_dict: dict[str, Any] = {
+            "model": model,
+            "dataset": dataset,
+            "valid_metric_bigger": True,
+        }
         self._origins = dict.fromkeys(self.final_config_dict, DERIVED)
         configs = configs_dir or SRC / "configs"
         files = read_layers(configs, model, dataset)
@@ -86,14 +90,16 @@ class Config:
         return name in self.final_config_dict
 
     def __str__(self) -> str:
-        return "\n".join(f"{name} = {value}  ({self.origin(name)})" for name, value in self.final_config_dict.items())
+        return "\n".join(
+            f"{name} = {value}  ({self.origin(name)})" for name, value in self.final_config_dict.items()
+        )
 
     def origin(self, name: str) -> str:
         """Where the value comes from, such as 'model/TMFUN.yaml'. Raises KeyError for an absent setting."""
         return self._origins[name]
 
     def path(self, name: str) -> Path:
-        """A folder setting: relative to the project root in a YAML file, to the current directory elsewhere."""
+        """A folder setting; relative to the project root in a YAML, to the current directory elsewhere."""
         in_file = self.origin(name).removesuffix(" (grid)").endswith(".yaml")
         return (PROJECT if in_file else Path.cwd()) / Path(self[name]).expanduser()
 
@@ -102,7 +108,7 @@ class Config:
         return points(self.axes)
 
     def at(self, point: Mapping[str, Any]) -> Config:
-        """A copy in which the axes named in `point` have the values given there. Raises KeyError for another name."""
+        """A copy in which axes have the values of `point`. Raises KeyError for a name that is no axis."""
         config = copy.copy(self)
         config.final_config_dict = copy.deepcopy(self.final_config_dict) | copy.deepcopy(dict(point))
         config.warnings = list(self.warnings)
@@ -111,7 +117,9 @@ class Config:
         config._derive()
         return config
 
-    def _set(self, schema: Mapping[str, Setting], entries: Mapping[str, Entry], axes: Mapping[str, Axis]) -> None:
+    def _set(
+        self, schema: Mapping[str, Setting], entries: Mapping[str, Entry], axes: Mapping[str, Axis]
+    ) -> None:
         """The value of every setting; a list of one value is that value."""
         for name, entry in entries.items():
             axis = axes.get(name)
@@ -193,9 +201,11 @@ class Config:
         return torch.device("cuda", self["gpu_id"])
 
     def _check_dataset(self, configs: Path) -> None:
-        """Raises UserError for a data set with neither a YAML nor a folder; most likely its name is mistyped."""
+        """Raises UserError for a data set with neither a YAML nor a folder: its name is likely mistyped."""
         name, folder = self["dataset"], self.path("data_path") / self["dataset"]
         known = yaml_names(configs / "dataset")
         if name not in known and not folder.is_dir():
             hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
-            raise UserError(f"unknown data set '{name}': neither {folder} nor dataset/{name}.yaml is there{hint}")
+            raise UserError(
+                f"unknown data set '{name}': neither {folder} nor dataset/{name}.yaml is there{hint}"
+            )

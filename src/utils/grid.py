@@ -56,7 +56,7 @@ def read_axes(
 
 
 def read_axis(setting: Setting, entry: Entry, warnings: list[str]) -> Axis:
-    """The values of one axis, each checked; one that comes again is dropped with a warning. Raises UserError."""
+    """The values of one axis, checked; one that comes again is dropped with a warning. Raises UserError."""
     if not len(entry.value):
         raise UserError(f"{setting.name} has an empty list of values ({entry.origin}); give it at least one")
     values: list[Any] = []
@@ -70,7 +70,7 @@ def read_axis(setting: Setting, entry: Entry, warnings: list[str]) -> Axis:
 
 
 def axis_order(hyper_parameters: Iterable[str], grid: Iterable[str], overrides: Iterable[str]) -> list[str]:
-    """Names that may be axes, slowest first: the seed, then the files' own order, then the overrides' order."""
+    """Names that may be axes, slowest first: the seed, then as the files list them, then as the overrides."""
     return list(dict.fromkeys(["seed", *hyper_parameters, *grid, *overrides]))
 
 

@@ -1,4 +1,4 @@
-"""The layers of a configuration, read and named: overall.yaml, dataset/<D>.yaml, model/<M>.yaml, overrides."""
+"""The layers of a configuration: overall.yaml, dataset/<D>.yaml, model/<M>.yaml and overrides."""
 
 from __future__ import annotations
 
@@ -36,13 +36,17 @@ def read_layers(folder: Path, model: str, dataset: str) -> tuple[Layer, Layer, L
     """The three YAML files, lowest precedence first; a data set may have none. Raises UserError."""
     models = yaml_names(folder / "model")
     if model not in models:
-        raise UserError(f"unknown model '{model}': there is no model/{model}.yaml{did_you_mean(model, models)}")
+        raise UserError(
+            f"unknown model '{model}': there is no model/{model}.yaml{did_you_mean(model, models)}"
+        )
     layers = _read(folder, "overall"), Layer(f"dataset/{dataset}.yaml", {}), _read(folder, f"model/{model}")
     if dataset in yaml_names(folder / "dataset"):
         layers = layers[0], _read(folder, f"dataset/{dataset}"), layers[2]
     for layer in layers[:2]:
         if layer.grid:
-            raise UserError(f"{layer.origin}: `grid:` belongs in model/{model}.yaml, beside the values it varies")
+            raise UserError(
+                f"{layer.origin}: `grid:` belongs in model/{model}.yaml, beside the values it varies"
+            )
     return layers
 
 
@@ -52,16 +56,20 @@ def yaml_names(folder: Path) -> list[str]:
 
 
 def override_layer(overrides: Mapping[str, Any], origin: str, run: Mapping[str, Any]) -> Layer:
-    """The highest layer, a copy. What the run itself fixes (its model, its data set) may stand there unchanged.
+    """The highest layer, a copy; what the run itself fixes, its model for one, may stand there unchanged.
 
-    So the settings that a finished trial keeps are a valid `config_dict` again.
+    So the settings that a finished trial keeps are a valid `config_dict` again. Raises UserError.
     """
     settings = copy.deepcopy(dict(overrides))
     for name, value in run.items():
         if name in settings and settings.pop(name) != value:
-            raise UserError(f"'{name}' is no setting but part of the run, here {value} ({origin}); leave it out")
+            raise UserError(
+                f"'{name}' is no setting but part of the run, here {value} ({origin}); leave it out"
+            )
     if "grid" in settings:
-        raise UserError(f"'grid' belongs in a model's YAML ({origin}); give lists as values, such as knn_k=[10,20]")
+        raise UserError(
+            f"'grid' belongs in a model's YAML ({origin}); give lists as values, such as knn_k=[10,20]"
+        )
     return Layer(origin, settings, _hyper_parameters(settings, origin))
 
 
@@ -69,6 +77,8 @@ def model_schema(layer: Layer, declared: Mapping[str, Kind] | None) -> dict[str,
     """The model's own settings: those it declares, or those its YAML names, typed by the values there."""
     if declared is not None:
         return {name: Setting(name, kind, "") for name, kind in declared.items()}
+    for name in set(layer.hyper_parameters or ()) - set(FRAMEWORK):
+        layer.settings.setdefault(name, None)  # MMRec runs a name without a value once, with None
     varied = {*(layer.hyper_parameters or ()), *layer.grid}
     schema = {}
     for name, value in layer.settings.items():
@@ -99,7 +109,9 @@ def check_names(layer: Layer, schema: Mapping[str, Setting], model: str) -> None
         if name not in schema and name in MMREC_IGNORED:
             raise UserError(f"{name} has no effect on {model} ({layer.origin}); leave it out")
         if name not in schema:
-            raise UserError(f"unknown setting '{name}' for {model} ({layer.origin}){_nearest(name, schema, model)}")
+            raise UserError(
+                f"unknown setting '{name}' for {model} ({layer.origin}){_nearest(name, schema, model)}"
+            )
 
 
 def hyper_parameters(
@@ -113,9 +125,8 @@ def hyper_parameters(
     for layer in layers:
         for name in layer.hyper_parameters or ():
             if name not in schema:
-                raise UserError(
-                    f"hyper_parameters names an unknown setting '{name}' ({layer.origin}){_nearest(name, schema, model)}"
-                )
+                hint = _nearest(name, schema, model)
+                raise UserError(f"hyper_parameters names an unknown setting '{name}' ({layer.origin}){hint}")
     return [name for layer in layers for name in layer.hyper_parameters or ()]
 
 

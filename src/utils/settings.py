@@ -1,7 +1,7 @@
-"""The settings of the framework: name, kind and meaning of each. Defaults and their reasons: configs/overall.yaml.
+"""The settings of the framework: name, kind and meaning of each. Their defaults: configs/overall.yaml.
 
-A kind is a type (`int`, `float`, `bool`, `str`, `list`, `dict`, `list[int]`), a union of types (`float | None`)
-or a tuple of choices (`("adam", "sgd")`). Models declare their own settings as a mapping from name to kind.
+A kind is a type (`int`, `float`, `bool`, `str`, `dict`, `list`, `list[int]`), a union of types
+(`float | None`) or a tuple of choices (`("adam", "sgd")`). A model declares its own settings as a mapping from name to kind.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting("USER_ID_FIELD", str, "column of user ids"),
         Setting("ITEM_ID_FIELD", str, "column of item ids"),
         Setting("inter_splitting_label", str, "column of the split: 0 training, 1 validation, 2 test"),
-        Setting("filter_out_cod_start_users", bool, "drop users without training items from validation and test"),
+        Setting("filter_out_cod_start_users", bool, "leave users without training items out of the ranking"),
         Setting("vision_feature_file", str | None, "features of the modality image (MMRec's key)"),
         Setting("text_feature_file", str | None, "features of the modality text (MMRec's key)"),
         Setting(
             "modalities",
             list[str] | dict | None,
-            "names to keep, or name: file, or name: {features: file, graph: file}; null: all that are found",
+            "names to keep, or {name: file}, or {name: {features: file, graph: file}}; null: all found",
         ),
         Setting("user_graph_dict_file", str | None, "user graph file of MMRec's DualGNN and DRAGON"),
     ),
@@ -63,14 +63,18 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
     "training": (
         Setting("req_training", bool, "false: evaluate the model as it is built"),
         Setting("epochs", int, "most epochs", "positive"),
-        Setting("stopping_step", int, "stop after more evaluations than this without a better one", "not negative"),
+        Setting(
+            "stopping_step", int, "stop after more validations than this without a better one", "not negative"
+        ),
         Setting("eval_step", int, "epochs from one validation to the next", "positive"),
         Setting("train_batch_size", int, "interactions per step", "positive"),
         Setting("learner", ("adam", "sgd", "adagrad", "rmsprop"), "optimiser"),
         Setting("learning_rate", float, "step size", "positive"),
         Setting("learning_rate_scheduler", list[float], "[a, b]: rate times a^(epoch / b)", "positive"),
         Setting("weight_decay", float, "weight decay of the optimiser", "not negative"),
-        Setting("clip_grad_norm", float | dict | None, "largest gradient norm, or max_norm and norm_type; null: off"),
+        Setting(
+            "clip_grad_norm", float | dict | None, "largest gradient norm, or {max_norm: ..., norm_type: ...}"
+        ),
         Setting("zero_grad", ("none", "zeros"), "gradient of a weight that a step did not use"),
         Setting("use_neg_sampling", bool, "draw one negative item per interaction"),
     ),
@@ -78,7 +82,7 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting("metrics", list[str], "metrics to report: Recall, NDCG, Precision, MAP, Hit, MRR"),
         Setting("topk", list[int], "their cut-offs", "positive"),
         Setting("valid_metric", str, "metric that picks epoch and grid point, on validation"),
-        Setting("valid_metric_decimals", int | None, "decimals it is rounded to before; null: none", "not negative"),
+        Setting("valid_metric_decimals", int | None, "decimals it is compared at; null: all", "not negative"),
         Setting("mask_validation_at_test", bool, "keep validation items out of the test ranking"),
         Setting("eval_batch_size", int, "users ranked at a time; changes no result", "positive"),
         Setting("save_recommended_topk", bool, "keep the top-50 lists of the test ranking"),
@@ -90,9 +94,10 @@ FRAMEWORK: dict[str, Setting] = {setting.name: setting for group in GROUPS.value
 
 MMREC_IGNORED = frozenset(
     # of its overall.yaml and data sets
-    "checkpoint_dir eval_type end2end hidden_dropout_prob hidden_size layer_norm_eps max_img_size max_position_embeddings "
-    "max_txt_len NEG_PREFIX pad_token_id RATING_FIELD recommend_topk state TIME_FIELD training_neg_sample_num "
-    "type_vocab_size use_full_sampling use_neighborhood_loss use_raw_features vocab_size "
+    "checkpoint_dir eval_type end2end hidden_dropout_prob hidden_size layer_norm_eps max_img_size "
+    "max_position_embeddings max_txt_len NEG_PREFIX pad_token_id RATING_FIELD recommend_topk state "
+    "TIME_FIELD training_neg_sample_num type_vocab_size use_full_sampling use_neighborhood_loss "
+    "use_raw_features vocab_size "
     # of its model files
     "cf_model degree_ratio feat_embed_dim lambda_coeff mess_dropout temperature weight_size".split()
 )
@@ -107,9 +112,8 @@ def read_value(setting: Setting, value: Any, origin: str) -> Any:
     try:
         converted = _convert(setting.kind, value)
     except ValueError:
-        raise UserError(
-            f"{setting.name} expects {describe(setting.kind)}, got {_shown(value)} ({origin}){_hint(setting.kind, value)}"
-        ) from None
+        expected, hint = describe(setting.kind), _hint(setting.kind, value)
+        raise UserError(f"{setting.name} expects {expected}, got {_shown(value)} ({origin}){hint}") from None
     for number in converted if isinstance(converted, list) else [converted]:
         if _out_of_range(number, setting.range):
             raise UserError(f"{setting.name} must be {setting.range}, got {number} ({origin})")
@@ -189,11 +193,15 @@ def _check(fits: bool, value: Any) -> Any:
 
 
 def _number(value: Any) -> float:
-    return float(_check(isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value), value))
+    return float(_check(_is_number(value) and math.isfinite(value), value))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _whole(value: Any) -> int:
-    return int(_check(isinstance(value, Integral) and not isinstance(value, bool), value))
+    return int(_check(isinstance(value, Integral) and _is_number(value), value))
 
 
 def _list(value: Any) -> list[Any]:
@@ -203,7 +211,7 @@ def _list(value: Any) -> list[Any]:
 _CONVERTERS: Mapping[Kind, Callable[[Any], Any]] = {
     int: _whole,
     float: _number,
-    Real: lambda value: value if isinstance(value, int) and not isinstance(value, bool) else _number(value),
+    Real: lambda value: value if type(value) is int else _number(value),
     bool: lambda value: _check(isinstance(value, bool), value),
     str: lambda value: os.fspath(_check(isinstance(value, str | os.PathLike), value)),
     list: _list,
@@ -235,8 +243,8 @@ def _hint(kind: Kind, value: Any) -> str:
         return did_you_mean(value, kind)
     if isinstance(value, str) and _fits(kind, parse_value(value)):
         return "; write it without quotes"
-    if isinstance(value, list):
-        return "; to sweep over a list, name the setting under `hyper_parameters:` or put the list under `grid:`"
+    if isinstance(value, list) and not includes_list(kind):
+        return "; to sweep over it, name the setting under `hyper_parameters:` or put the list under `grid:`"
     return ""
 
 

@@ -20,7 +20,7 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             line = key.start_mark.line + 1
             if key.value in seen and isinstance(key, yaml.ScalarNode):
-                problem = f"'{key.value}' stands there already, in line {seen[key.value]}; keep one of the two"
+                problem = f"'{key.value}' is there already, in line {seen[key.value]}; keep one of the two"
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
             if isinstance(key, yaml.ScalarNode):
                 seen[key.value] = line
