@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from utils.errors import UserError
+from utils.evaluation.metrics import metric_name, parse_metric
 from utils.grid import Axis, Entry, axis_order, is_axis, points, read_axes
 from utils.layers import (
     Layer,
@@ -29,6 +30,7 @@ from utils.settings import FRAMEWORK, Kind, Setting, did_you_mean, read_value
 SRC = Path(__file__).resolve().parents[1]
 PROJECT = SRC.parent
 DERIVED = "derived"
+Result = TypeVar("Result")
 
 
 class Config:
@@ -67,9 +69,9 @@ class Config:
             check_names(layer, schema, model)
         entries = merge([*files, overrides])
         check_complete(schema, entries, model)
-        grid = self._grid(files[-1], overrides, schema, use_grid)
+        grid = self._grid(files[-1], schema, use_grid)
         order = axis_order(hyper_parameters(files, overrides, schema, model), grid, overrides.settings)
-        axes = read_axes(schema, entries | grid, order, self.warnings)
+        axes = read_axes(schema, merge(files) | grid | merge([overrides]), order, self.warnings)
         self._set(schema, entries, axes)
         self.axes = {name: axis.values for name, axis in axes.items() if len(axis.values) > 1}
         self._axis_origins = {name: axes[name].origin for name in self.axes}
@@ -129,15 +131,13 @@ class Config:
                 self.final_config_dict[name] = read_value(schema[name], entry.value, entry.origin)
                 self._origins[name] = entry.origin
 
-    def _grid(
-        self, layer: Layer, overrides: Layer, schema: Mapping[str, Setting], use_grid: bool
-    ) -> dict[str, Entry]:
-        """The grid of the model's YAML, less what the overrides set; checked even where it is not used."""
+    def _grid(self, layer: Layer, schema: Mapping[str, Setting], use_grid: bool) -> dict[str, Entry]:
+        """The grid of the model's YAML, where it is asked for; checked in any case."""
         grid = {name: Entry(values, layer.origin) for name, values in layer.grid.items()}
         read_axes(schema, grid, grid, [])
         if use_grid and not grid:
             self.warnings.append(f"{layer.origin} has no `grid:`, so {self['model']} runs at its settings")
-        return {name: entry for name, entry in grid.items() if use_grid and name not in overrides.settings}
+        return grid if use_grid else {}
 
     def _values(self, name: str) -> list[Any]:
         return self.axes.get(name, [self[name]])
@@ -156,31 +156,23 @@ class Config:
     def _check_metrics(self, metrics: list[str], topk: list[int], chosen: str) -> None:
         if not metrics or not topk:
             raise UserError(f"metrics and topk need at least one value each, got {metrics} and {topk}")
-        for name in metrics:
-            self._parse_metric(f"{name}@{topk[0]}", "metrics")
-        name, k = self._parse_metric(chosen, "valid_metric")
+        names = [self._read_metric(metric_name, text, "metrics") for text in metrics]
+        name, k = self._read_metric(parse_metric, chosen, "valid_metric")
         if k not in topk:
             raise UserError(
                 f"valid_metric {chosen} ({self.origin('valid_metric')}) needs {k} among topk, "
                 f"which is {topk} ({self.origin('topk')})"
             )
-        if name not in (metric.lower() for metric in metrics):
+        if name not in names:
             raise UserError(
                 f"valid_metric {chosen} ({self.origin('valid_metric')}) needs {name} among metrics, "
                 f"which is {metrics} ({self.origin('metrics')})"
             )
 
-    def _parse_metric(self, text: str, setting: str) -> tuple[str, int]:
+    def _read_metric(self, read: Callable[[str], Result], text: str, setting: str) -> Result:
         try:
-            from utils.evaluation.metrics import parse_metric
-        except ImportError:  # until utils/evaluation is there
-
-            def parse_metric(text: str) -> tuple[str, int]:
-                return text.split("@")[0].lower(), int(text.split("@")[1])
-
-        try:
-            return parse_metric(text)
-        except ValueError as error:
+            return read(text)
+        except UserError as error:
             raise UserError(f"{setting}: {error} ({self.origin(setting)})") from error
 
     def _derive(self) -> None:

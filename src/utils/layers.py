@@ -77,12 +77,13 @@ def model_schema(layer: Layer, declared: Mapping[str, Kind] | None) -> dict[str,
     """The model's own settings: those it declares, or those its YAML names, typed by the values there."""
     if declared is not None:
         return {name: Setting(name, kind, "") for name, kind in declared.items()}
-    for name in set(layer.hyper_parameters or ()) - set(FRAMEWORK):
-        layer.settings.setdefault(name, None)  # MMRec runs a name without a value once, with None
+    for name in layer.hyper_parameters or ():
+        if name not in FRAMEWORK:
+            layer.settings.setdefault(name, None)  # MMRec runs a name without a value once, with None
     varied = {*(layer.hyper_parameters or ()), *layer.grid}
     schema = {}
     for name, value in layer.settings.items():
-        if name not in FRAMEWORK:
+        if name not in FRAMEWORK and name not in MMREC_UNSUPPORTED:
             values = value if name in varied and isinstance(value, list) else [value]
             schema[name] = Setting(name, kind_of(values), "")
     return schema
@@ -94,9 +95,9 @@ def drop_ignored(layer: Layer, schema: Mapping[str, Setting], warnings: list[str
         value = layer.settings.pop(name)
         if name in MMREC_UNSUPPORTED and value:
             raise UserError(f"{name}: {value} is not supported ({layer.origin}); remove it")
-        if name == "weight_size" and "n_ui_layers" in schema and isinstance(value, list):
+        if name == "weight_size" and "n_ui_layers" in schema and "n_ui_layers" not in layer.settings:
             # MMRec's LATTICE takes its number of user-item layers from the length of this list
-            layer.settings.setdefault("n_ui_layers", len(value))
+            layer.settings["n_ui_layers"] = len(value) if isinstance(value, list) else value
         else:
             warnings.append(f"{name} has no effect here ({layer.origin}); MMRec's files carry it")
     if layer.hyper_parameters:

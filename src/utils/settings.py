@@ -1,7 +1,8 @@
 """The settings of the framework: name, kind and meaning of each. Their defaults: configs/overall.yaml.
 
 A kind is a type (`int`, `float`, `bool`, `str`, `dict`, `list`, `list[int]`), a union of types
-(`float | None`) or a tuple of choices (`("adam", "sgd")`). A model declares its own settings as a mapping from name to kind.
+(`float | None`) or a tuple of choices (`("adam", "sgd")`). A model declares its own settings as a mapping
+from name to kind.
 """
 
 from __future__ import annotations
@@ -193,7 +194,11 @@ def _check(fits: bool, value: Any) -> Any:
 
 
 def _number(value: Any) -> float:
-    return float(_check(_is_number(value) and math.isfinite(value), value))
+    try:
+        number = float(_check(_is_number(value), value))
+    except OverflowError:
+        raise ValueError from None
+    return _check(math.isfinite(number), number)
 
 
 def _is_number(value: Any) -> bool:

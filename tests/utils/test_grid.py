@@ -14,7 +14,9 @@ from utils.settings import Setting
 
 KNN = Setting("knn_k", int, "")
 TOPK = Setting("topk", list[int], "", "positive")
-AXES = st.dictionaries(st.sampled_from("abcdef"), st.lists(st.integers(), min_size=1, max_size=4, unique=True), max_size=4)
+AXES = st.dictionaries(
+    st.sampled_from("abcdef"), st.lists(st.integers(), min_size=1, max_size=4, unique=True), max_size=4
+)
 
 
 @given(AXES)
@@ -34,7 +36,9 @@ def test_no_axes_are_one_empty_point():
 
 
 @given(*[st.lists(st.sampled_from(["seed", "a", "b", "c", "d"]))] * 3)
-def test_the_seed_is_slowest_and_every_name_comes_once_in_the_order_of_its_first_mention(hyper, grid, overrides):
+def test_the_seed_is_slowest_and_every_name_comes_once_in_the_order_of_its_first_mention(
+    hyper, grid, overrides
+):
     order = axis_order(hyper, grid, overrides)
     mentioned = [*hyper, *grid, *overrides]
     assert order[0] == "seed" and set(order) == {"seed", *mentioned} and len(order) == len(set(order))
@@ -71,7 +75,9 @@ def test_values_of_an_axis_are_read_one_by_one():
 
 
 def test_an_empty_axis_is_an_error():
-    with pytest.raises(UserError, match=r"^knn_k has an empty list of values \(command line\); give it at least one$"):
+    with pytest.raises(
+        UserError, match=r"^knn_k has an empty list of values \(command line\); give it at least one$"
+    ):
         read_axis(KNN, Entry([], "command line"), [])
 
 
