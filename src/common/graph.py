@@ -115,7 +115,7 @@ class _SparseProduct(torch.autograd.Function):
 def csr_product(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor) -> Tensor:
     """Product of a CSR matrix and x (C, d), without gradient: the one place that knows the device."""
     if x.is_cuda:
-        return torch.sparse_csr_tensor(indptr, indices, values, (len(indptr) - 1, len(x))) @ x
+        return torch.sparse_csr_tensor(indptr, indices, values, (len(indptr) - 1, len(x)), check_invariants=False) @ x
     return F.embedding_bag(
         indices, x.contiguous(), indptr, mode="sum", per_sample_weights=values, include_last_offset=True
     )

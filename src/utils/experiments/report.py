@@ -66,8 +66,12 @@ def first_block(config: Config, dataset: Dataset, model: AbstractRecommender) ->
     by_origin: dict[str, list[str]] = {}
     for name, value in config.final_config_dict.items():
         if name not in ("model", "dataset", "device"):
-            by_origin.setdefault(config.origin(name), []).append(f"{name}={value}")
+            by_origin.setdefault(config.origin(name), []).append(f"{name}={_shown(value)}")
     return lines + [line for origin, pairs in by_origin.items() for line in _wrapped(origin, pairs)]
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if isinstance(value, str) and not value.strip() else str(value)
 
 
 def _wrapped(origin: str, pairs: Sequence[str], width: int = 108) -> list[str]:
@@ -92,7 +96,7 @@ def epoch_line(epoch: Epoch, valid_metric: str) -> str:
 def last_block(config: Config, result: TrialResult) -> list[str]:
     """Metrics of the best validation epoch, on both splits, and where the files are."""
     seconds = result.seconds
-    names = sorted({name.split("@")[0] for name in result.valid}, key=list(result.valid).index)
+    names = list(dict.fromkeys(name.split("@")[0] for name in result.valid))
     cutoffs = sorted({int(name.split("@")[1]) for name in result.valid})
     lines = [f"best epoch {result.best_epoch} of {len(result.history)}, by validation {config['valid_metric']}"]
     lines.append(" " * 18 + "".join(f"{'@' + str(k):>9}" for k in cutoffs))
@@ -101,7 +105,7 @@ def last_block(config: Config, result: TrialResult) -> list[str]:
             values = "".join(f"{metrics[f'{name}@{k}']:9.4f}" for k in cutoffs)
             lines.append(f"  {split:6}{name:10}{values}")
     lines.append(
-        f"time       build {seconds['build']:.1f} s, training {seconds['fit']:.1f} s ({seconds['train_epoch']:.2f} s + "
+        f"time       build {seconds['build']:.1f} s, training {seconds['training']:.1f} s ({seconds['train_epoch']:.2f} s + "
         f"{seconds['valid_epoch']:.2f} s validation per epoch), test {seconds['test']:.1f} s; "
         f"peak memory of the process {result.peak_memory_mb:,.0f} MB"
     )

@@ -51,8 +51,8 @@ def settings_yaml(config: Config) -> str:
     for name, value in sorted(config.final_config_dict.items()):
         if name == "device":
             continue  # follows from use_gpu and the machine
-        text = yaml.safe_dump({name: value}, default_flow_style=None, width=10_000, sort_keys=False).strip()
-        lines.append(f"{text}  # {config.origin(name)}" if "\n" not in text else text)
+        text = yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False)
+        lines.append(f"{name}: {text.removesuffix('...' + chr(10)).strip()}  # {config.origin(name)}")
     return "\n".join(lines) + "\n"
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from common.memory import keep_freed_memory
 from common.registry import check_pairing, get_model
 from common.trainer import Diverged
 from utils.config import Config
@@ -61,6 +62,7 @@ def run_all(
     Raises UserError for what is wrong with the settings, the data or a pairing.
     """
     report.log_to_terminal()
+    keep_freed_memory()
     plan = [
         Config(model, dataset, dict(overrides or {}), origin, model_settings=get_model(model).settings, use_grid=use_grid)
         for dataset in datasets

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from common.registry import check_pairing, get_model
 from common.trainer import Epoch, Fit, Trainer
 from utils.data.batches import TrainDataLoader
 from utils.errors import UserError
-from utils.evaluation.ranking import Evaluator, Lists
+from utils.evaluation.ranking import Evaluator
 from utils.experiments import report
 from utils.experiments.store import save_trial
 
@@ -116,7 +115,7 @@ def run_trial(config: Config, dataset: Dataset, point: dict[str, Any] | None = N
         test=means(per_user),
         trainable=trainable,
         frozen=frozen,
-        seconds=_seconds(fit, build=built - started, fit=trained - built, test=tested - trained),
+        seconds=_seconds(fit, build=built - started, training=trained - built, test=tested - trained),
         peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 2**20),
         history=[asdict(epoch) for epoch in fit.epochs],
     )
