@@ -1,14 +1,12 @@
-"""Layers, origins, grids and messages of a configuration."""
+"""Layers, origins, types and grids of a configuration."""
 
 from __future__ import annotations
 
 import copy
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,58 +14,15 @@ from common.registry import get_model, list_models
 from utils.config import PROJECT, Config
 from utils.errors import UserError
 from utils.layers import yaml_names
-from utils.yaml_reader import parse_value, read_mapping
 
 CONFIGS = PROJECT / "src" / "configs"
-TOY = {"knn_k": int, "reg_weight": float, "fusion": ("mean", "norm"), "pairs": list}
-TOY_YAML = """\
-knn_k: 10
-reg_weight: 1e-5
-fusion: mean
-pairs: [a]
-grid:
-  reg_weight: [0, 1e-5, 1e-3]
-  knn_k: [5, 10]
-"""
-
-
-@pytest.fixture
-def configs(tmp_path):
-    """A folder of configurations with the shipped overall.yaml, a model Toy and a data set toys."""
-    folder = tmp_path / "configs"
-    for name, text in (("model/Toy", TOY_YAML), ("dataset/toys", "inter_file_name: toys.inter\n")):
-        (folder / name).parent.mkdir(parents=True)
-        (folder / f"{name}.yaml").write_text(text)
-    shutil.copy(CONFIGS / "overall.yaml", folder)
-    return folder
-
-
-@pytest.fixture
-def toy(configs):
-    """`Config("Toy", "toys", ...)` from that folder; `toy.write` replaces or adds a file."""
-
-    def make(overrides=None, settings=TOY, origin="command line", dataset="toys", model="Toy", **kwargs):
-        return Config(model, dataset, overrides, origin, configs, settings, **kwargs)
-
-    make.write = lambda name, text: (configs / f"{name}.yaml").write_text(text)
-    return make
-
-
-def fails(make, message, *args, **kwargs):
-    with pytest.raises(UserError) as caught:
-        make(*args, **kwargs)
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-# layers
 
 
 def test_each_layer_stands_above_the_one_before_and_is_remembered(toy):
     config = toy()
     assert (config["epochs"], config.origin("epochs")) == (1000, "overall.yaml")
     toy.write("dataset/toys", "epochs: 5\nknn_k: 7\nstopping_step: 1\n")
-    toy.write("model/Toy", TOY_YAML + "epochs: 6\n")
+    toy.write("model/Toy", toy.yaml + "epochs: 6\n")
     config = toy({"knn_k": 20})
     assert (config["stopping_step"], config.origin("stopping_step")) == (1, "dataset/toys.yaml")
     assert (config["epochs"], config.origin("epochs")) == (6, "model/Toy.yaml")
@@ -95,7 +50,7 @@ def test_what_follows_from_the_run(toy):
     assert config["device"] == torch.device("cpu") and config.origin("device") == "derived"
 
 
-def test_the_gpu_of_gpu_id_and_an_error_where_it_is_missing(toy, monkeypatch):
+def test_the_gpu_of_gpu_id_and_an_error_where_it_is_missing(toy, monkeypatch, fails):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert toy({"gpu_id": 1})["device"] == torch.device("cuda:1")
@@ -124,7 +79,7 @@ def test_the_callers_dictionary_is_never_touched(knn_k, seeds):
     assert mine == before
 
 
-def test_the_settings_of_a_trial_are_a_config_dict_again(toy):
+def test_the_settings_of_a_trial_are_a_config_dict_again(toy, fails):
     first = toy({"knn_k": 20, "topk": [20]})
     kept = {name: value for name, value in first.final_config_dict.items() if name != "device"}
     assert toy(kept).final_config_dict == first.final_config_dict
@@ -133,9 +88,6 @@ def test_the_settings_of_a_trial_are_a_config_dict_again(toy):
         "'model' is no setting but part of the run, here Toy (command line); leave it out",
         {"model": "BPR"},
     )
-
-
-# paths
 
 
 def test_folders_of_a_yaml_start_at_the_project_and_others_where_one_is(toy, tmp_path, monkeypatch):
@@ -149,10 +101,7 @@ def test_folders_of_a_yaml_start_at_the_project_and_others_where_one_is(toy, tmp
     assert two.at({"runs_path": "b"}).path("runs_path") == tmp_path / "b"
 
 
-# names and types
-
-
-def test_unknown_settings_of_every_layer_name_their_place_and_the_nearest_name(toy):
+def test_unknown_settings_of_every_layer_name_their_place_and_the_nearest_name(toy, fails):
     fails(toy, "unknown setting 'knnk' for Toy (command line); did you mean 'knn_k'?", {"knnk": 3})
     fails(
         toy,
@@ -163,9 +112,9 @@ def test_unknown_settings_of_every_layer_name_their_place_and_the_nearest_name(t
     toy.write("dataset/toys", "inter_file: x\n")
     fails(toy, "unknown setting 'inter_file' for Toy (dataset/toys.yaml); did you mean 'inter_file_name'?")
     toy.write("dataset/toys", "")
-    toy.write("model/Toy", TOY_YAML + "leaning_rate: .1\n")
+    toy.write("model/Toy", toy.yaml + "leaning_rate: .1\n")
     fails(toy, "unknown setting 'leaning_rate' for Toy (model/Toy.yaml); did you mean 'learning_rate'?")
-    toy.write("model/Toy", TOY_YAML + "  reg_wieght: [1]\n")
+    toy.write("model/Toy", toy.yaml + "  reg_wieght: [1]\n")
     fails(toy, "unknown setting 'reg_wieght' for Toy (model/Toy.yaml); did you mean 'reg_weight'?")
 
 
@@ -174,31 +123,31 @@ def test_another_models_setting_is_unknown(toy):
         Config("BPR", "sports", {"knn_k": 3}, model_settings=get_model("BPR").settings)
 
 
-def test_wrong_types_name_their_place(toy):
+def test_wrong_types_name_their_place(toy, fails):
     fails(toy, "knn_k expects a whole number, got '1O' (command line)", {"knn_k": "1O"})
     fails(
         toy,
         "weight_decay expects a number, got '1e-4' (command line); write it without quotes",
         {"weight_decay": "1e-4"},
     )
-    toy.write("model/Toy", TOY_YAML.replace("fusion: mean", "fusion: sum"))
+    toy.write("model/Toy", toy.yaml.replace("fusion: mean", "fusion: sum"))
     fails(toy, "fusion expects one of mean, norm, got 'sum' (model/Toy.yaml)")
-    toy.write("model/Toy", TOY_YAML.replace("knn_k: 10", "knn_k: [5, 10]"))
+    toy.write("model/Toy", toy.yaml.replace("knn_k: 10", "knn_k: [5, 10]"))
     fails(
         toy,
-        "knn_k expects a whole number, got [5, 10] (model/Toy.yaml); to sweep over it, name the setting under",
+        "knn_k expects a whole number, got [5, 10] (model/Toy.yaml); to sweep over it, name the setting",
     )
 
 
-def test_nothing_in_a_value_is_evaluated(toy, tmp_path):
+def test_nothing_in_a_value_is_evaluated(toy, tmp_path, fails):
     code = f"open({str(tmp_path / 'ran')!r}, 'w')"
     fails(toy, "weight_decay expects a number", {"weight_decay": code})
-    toy.write("model/Toy", TOY_YAML + "epochs: !!python/object/apply:os.getcwd []\n")
+    toy.write("model/Toy", toy.yaml + "epochs: !!python/object/apply:os.getcwd []\n")
     fails(toy, "model/Toy.yaml, line 8: could not determine a constructor for the tag")
     assert not (tmp_path / "ran").exists()
 
 
-def test_values_that_are_wrong_together(toy):
+def test_values_that_are_wrong_together(toy, fails):
     fails(
         toy,
         "valid_metric Recall@20 (overall.yaml) needs 20 among topk, which is [5, 10] (command line)",
@@ -233,87 +182,11 @@ def test_unknown_metrics_name_the_setting_and_its_place(toy, overrides, setting)
         toy(overrides)
 
 
-def test_a_setting_that_no_layer_gives_is_an_error(toy):
-    toy.write("model/Toy", TOY_YAML.replace("fusion: mean\n", ""))
+def test_a_setting_that_no_layer_gives_is_an_error(toy, fails):
+    toy.write("model/Toy", toy.yaml.replace("fusion: mean\n", ""))
     fails(toy, "model/Toy.yaml gives no value for 'fusion'; add it there")
     toy.write("overall", "seed: 1\n")
     fails(toy, "overall.yaml gives no value for 'use_gpu'; add it there")
-
-
-# files
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("knn_k: [5\nreg_weight: 1\n", "model/Toy.yaml, line 2: expected ',' or ']'"),
-        ("knn_k: 1\nfusion: mean\nknn_k: 2\n", "model/Toy.yaml, line 3: 'knn_k' is there already, in line 1"),
-        ("grid: {knn_k: [1], knn_k: [2]}\n", "model/Toy.yaml, line 1: 'knn_k' is there already, in line 1"),
-        ("[knn_k, 5]\n", "model/Toy.yaml must hold lines of the form `name: value`, found ['knn_k', 5]"),
-        ("knn_k 5\n", "model/Toy.yaml must hold lines of the form `name: value`, found 'knn_k 5'"),
-        ("5: 5\n", "model/Toy.yaml: a setting's name must be a text, found 5"),
-        (
-            "grid: [knn_k]\n",
-            "model/Toy.yaml: `grid:` expects lines of the form `name: [values]`, found ['knn_k']",
-        ),
-        ("grid: {knn_k: 5}\n", "model/Toy.yaml: grid of knn_k expects a list of values, found 5"),
-        (
-            "hyper_parameters: knn_k\n",
-            "hyper_parameters expects a list of setting names, got 'knn_k' (model/Toy.yaml)",
-        ),
-        ("epochs: 2024-13-45\n", "model/Toy.yaml cannot be read: month must be in 1..12"),
-    ],
-)
-def test_a_broken_file_is_one_line_with_its_place(toy, text, message):
-    toy.write("model/Toy", text)
-    fails(toy, message)
-
-
-def test_a_file_that_is_no_text(toy, configs):
-    (configs / "model" / "Toy.yaml").write_bytes(b"knn_k: \xff\xfe")
-    fails(toy, "model/Toy.yaml cannot be read: 'utf-8' codec")
-
-
-def test_a_grid_outside_the_models_yaml_is_refused(toy):
-    toy.write("dataset/toys", "grid: {knn_k: [1]}\n")
-    fails(toy, "dataset/toys.yaml: `grid:` belongs in model/Toy.yaml")
-    toy.write("dataset/toys", "")
-    fails(
-        toy, "'grid' belongs in a model's YAML (command line); give lists as values", {"grid": {"knn_k": [1]}}
-    )
-
-
-def test_an_unknown_model_or_data_set_gives_the_nearest_name(toy, tmp_path):
-    fails(toy, "unknown model 'toy': there is no model/toy.yaml; did you mean 'Toy'?", model="toy")
-    fails(toy, "neither " + str(tmp_path / "toyz") + " nor dataset/toyz.yaml is there; did you mean 'toys'?",
-          {"data_path": str(tmp_path)}, dataset="toyz")  # fmt: skip
-    fails(toy, "; known: toys", dataset="qqqq")
-
-
-def test_a_data_set_with_a_folder_needs_no_yaml(toy, tmp_path):
-    (tmp_path / "mine").mkdir()
-    assert toy({"data_path": str(tmp_path)}, dataset="mine")["dataset"] == "mine"
-
-
-def test_an_empty_yaml_sets_nothing(toy):
-    toy.write("dataset/toys", "# nothing yet\n")
-    assert toy()["epochs"] == 1000
-
-
-@pytest.mark.parametrize("text", ["1e-5", "1E5", "1e+5", "-1.5e3", "+.5e-2", "1.e3", "1_0e2", ".5", "1.5"])
-def test_floats_are_read_as_people_write_them(text):
-    value = parse_value(text)
-    assert isinstance(value, float) and value == float(text.replace("_", ""))
-
-
-def test_the_global_yaml_loaders_are_left_as_they_were(tmp_path):
-    (tmp_path / "x.yaml").write_text("a: 1e-5\n")
-    assert read_mapping(tmp_path / "x.yaml", "x.yaml") == {"a": 1e-5}
-    assert yaml.safe_load("1e-5") == "1e-5" and yaml.load("1e-5", Loader=yaml.FullLoader) == "1e-5"
-    assert yaml.safe_load("{a: 1, a: 2}") == {"a": 2}
-
-
-# grids
 
 
 def test_a_plain_run_is_one_trial_and_the_grid_runs_when_asked(toy):
@@ -343,7 +216,7 @@ def test_a_point_gives_scalars_and_leaves_the_rest_alone(toy):
     assert grid.at({}).axes == grid.axes
 
 
-def test_lists_of_the_command_line_are_axes(toy):
+def test_lists_of_the_command_line_are_axes(toy, fails):
     config = toy({"knn_k": [20, 40], "fusion": ["norm", "mean"], "seed": [1, 2]})
     assert list(config.axes.items()) == [("seed", [1, 2]), ("knn_k", [20, 40]), ("fusion", ["norm", "mean"])]
     assert config["knn_k"] == 20 and config["fusion"] == "norm"
@@ -370,138 +243,19 @@ def test_the_command_line_replaces_fixes_and_extends_the_grid(toy):
 def test_a_list_of_one_value_is_that_value(toy):
     config = toy({"knn_k": [3], "seed": [7]}, use_grid=True)
     assert list(config.axes) == ["reg_weight"] and (config["knn_k"], config["seed"]) == (3, 7)
-    toy.write("model/Toy", TOY_YAML.replace("[5, 10]", "[5]"))
+    toy.write("model/Toy", toy.yaml.replace("[5, 10]", "[5]"))
     assert toy(use_grid=True)["knn_k"] == 5 and toy()["knn_k"] == 10
 
 
-def test_a_grid_is_checked_even_where_it_is_not_used(toy):
-    toy.write("model/Toy", TOY_YAML.replace("[5, 10]", "[5, x]"))
+def test_a_grid_is_checked_even_where_it_is_not_used(toy, fails):
+    toy.write("model/Toy", toy.yaml.replace("[5, 10]", "[5, x]"))
     fails(toy, "knn_k expects a whole number, got 'x' (model/Toy.yaml)")
 
 
 def test_a_model_without_a_grid_says_so(toy):
-    toy.write("model/Toy", TOY_YAML.partition("grid:")[0])
+    toy.write("model/Toy", toy.yaml.partition("grid:")[0])
     assert toy().warnings == []
     assert toy(use_grid=True).warnings == ["model/Toy.yaml has no `grid:`, so Toy runs at its settings"]
-
-
-# MMRec's files
-
-MMREC_DATASET = """\
-USER_ID_FIELD: userID
-TIME_FIELD: timestamp
-inter_file_name: 'toys.inter'
-vision_feature_file: 'image_feat.npy'
-field_separator: "\\t"
-"""
-MMREC_MODEL = """\
-embedding_size: 32
-feat_embed_dim: 64
-weight_size: [64, 64]
-n_layers: [1, 2]
-reg_weight: [0.0, 1e-05, 1e-03]
-aggr_mode: add
-dropout: 0.5
-use_neg_sampling: False
-hyper_parameters: ["n_layers", "reg_weight", "aggr_mode"]
-"""
-DECLARED = {"n_layers": int, "reg_weight": float, "aggr_mode": ("add", "mean"), "dropout": float}
-
-
-@pytest.fixture
-def mmrec(toy):
-    toy.write("dataset/toys", MMREC_DATASET)
-    toy.write("model/Toy", MMREC_MODEL)
-    return toy
-
-
-def test_their_lists_are_swept_always_and_a_scalar_is_one_point(mmrec):
-    config = mmrec(settings=None)
-    assert list(config.axes.items()) == [("n_layers", [1, 2]), ("reg_weight", [0.0, 1e-5, 1e-3])]
-    assert (
-        config["aggr_mode"] == "add"
-        and config["embedding_size"] == 32
-        and config["use_neg_sampling"] is False
-    )
-    assert config["vision_feature_file"] == "image_feat.npy"
-
-
-def test_a_foreign_model_sees_its_own_yaml_whole(mmrec):
-    config = mmrec(settings=None)
-    assert config["weight_size"] == [64, 64] and config["feat_embed_dim"] == 64
-    assert config.warnings == ["TIME_FIELD has no effect here (dataset/toys.yaml); MMRec's files carry it"]
-    assert mmrec({"dropout": 1}, settings=None)["dropout"] == 1
-    fails(mmrec, "dropout expects a number, got 'x' (command line)", {"dropout": "x"}, settings=None)
-    fails(
-        mmrec,
-        "unknown setting 'drop_out' for Toy (command line); did you mean 'dropout'?",
-        {"drop_out": 1},
-        settings=None,
-    )
-
-
-def test_a_declared_model_is_told_what_has_no_effect(mmrec):
-    config = mmrec(settings=DECLARED)
-    assert [line.split(" ")[0] for line in config.warnings] == ["TIME_FIELD", "feat_embed_dim", "weight_size"]
-    assert "weight_size" not in config and config.axes == mmrec(settings=None).axes
-    fails(
-        mmrec,
-        "weight_size has no effect on Toy (command line); leave it out",
-        {"weight_size": [1]},
-        settings=DECLARED,
-    )
-
-
-def test_the_length_of_weight_size_is_the_number_of_layers_where_that_is_not_given(mmrec):
-    config = mmrec(settings=DECLARED | {"n_ui_layers": int})
-    assert config["n_ui_layers"] == 2 and config.origin("n_ui_layers") == "model/Toy.yaml"
-
-
-def test_their_seed_list_and_the_lists_of_names_of_all_files(mmrec):
-    overall = yaml.safe_load((CONFIGS / "overall.yaml").read_text())
-    overall |= {"seed": [3, 4], "hyper_parameters": ["seed"], "checkpoint_dir": "saved", "end2end": False}
-    mmrec.write("overall", yaml.safe_dump(overall))
-    mmrec.write(
-        "dataset/toys",
-        MMREC_DATASET + "learning_rate: [0.1, 0.2]\nhyper_parameters: [learning_rate, n_layers]\n",
-    )
-    config = mmrec(settings=DECLARED)
-    assert list(config.axes) == ["seed", "learning_rate", "n_layers", "reg_weight"]
-    assert config.points()[0] == {"seed": 3, "learning_rate": 0.1, "n_layers": 1, "reg_weight": 0.0}
-    assert any(
-        line.startswith("checkpoint_dir has no effect here (overall.yaml)") for line in config.warnings
-    )
-    overall["seed"] = [999]
-    mmrec.write("overall", yaml.safe_dump(overall))
-    config = mmrec(settings=DECLARED)
-    assert "seed" not in config.axes and config["seed"] == 999
-
-
-def test_a_config_dict_replaces_their_lists_of_names(mmrec):
-    config = mmrec({"hyper_parameters": ["reg_weight"], "n_layers": 2}, settings=DECLARED)
-    assert list(config.axes) == ["reg_weight"] and config["n_layers"] == 2
-    fails(mmrec, "n_layers expects a whole number, got [1, 2] (model/Toy.yaml); to sweep over it, name",
-          {"hyper_parameters": ["reg_weight"]}, settings=DECLARED)  # fmt: skip
-    fails(mmrec, "hyper_parameters names an unknown setting 'reg_wieght' (command line); did you mean 'reg_weight'?",
-          {"hyper_parameters": ["reg_wieght"]}, settings=DECLARED)  # fmt: skip
-
-
-def test_a_name_without_a_value_runs_once_with_none(mmrec):
-    mmrec.write("model/Toy", MMREC_MODEL.replace('"n_layers",', '"n_layers", "beta",'))
-    config = mmrec(settings=None)
-    assert config["beta"] is None and "beta" in config and list(config.axes) == ["n_layers", "reg_weight"]
-
-
-@pytest.mark.parametrize("settings", [None, DECLARED])
-@pytest.mark.parametrize("name", ["use_full_sampling", "use_neighborhood_loss", "end2end"])
-def test_what_would_change_a_run_is_refused(mmrec, settings, name):
-    mmrec.write("model/Toy", MMREC_MODEL + f"{name}: False\n")
-    assert any(line.startswith(name) for line in mmrec(settings=settings).warnings)
-    mmrec.write("model/Toy", MMREC_MODEL + f"{name}: True\n")
-    fails(mmrec, f"{name}: True is not supported (model/Toy.yaml); remove it", settings=settings)
-
-
-# the shipped files
 
 
 @pytest.mark.parametrize("dataset", yaml_names(CONFIGS / "dataset"))

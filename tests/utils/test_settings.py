@@ -93,8 +93,8 @@ def test_a_value_that_fits_comes_in_the_type_of_the_setting(kind, value, expecte
         (dict, [], "knn_k expects a mapping, got [] (command line); to sweep over it, name the setting under "
          "`hyper_parameters:` or put the list under `grid:`"),
         (int | None, "x", "knn_k expects a whole number or nothing, got 'x' (command line)"),
-        (("binary", "cosine"), "cosin", "knn_k expects one of binary, cosine, got 'cosin' (command line); did you "
-         "mean 'cosine'?"),
+        (("binary", "cosine"), "cosin", "knn_k expects one of binary, cosine, got 'cosin' (command line); "
+         "did you mean 'cosine'?"),
         (("dot", "equal"), False, "knn_k expects one of dot, equal, got False (command line)"),
     ],
 )  # fmt: skip

@@ -1,0 +1,57 @@
+"""A small folder of configurations for the tests of this folder."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from utils.config import PROJECT, Config
+from utils.errors import UserError
+
+TOY = {"knn_k": int, "reg_weight": float, "fusion": ("mean", "norm"), "pairs": list}
+TOY_YAML = """\
+knn_k: 10
+reg_weight: 1e-5
+fusion: mean
+pairs: [a]
+grid:
+  reg_weight: [0, 1e-5, 1e-3]
+  knn_k: [5, 10]
+"""
+
+
+@pytest.fixture
+def configs(tmp_path):
+    """A folder of configurations with the shipped overall.yaml, a model Toy and a data set toys."""
+    folder = tmp_path / "configs"
+    for name, text in (("model/Toy", TOY_YAML), ("dataset/toys", "inter_file_name: toys.inter\n")):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / f"{name}.yaml").write_text(text)
+    shutil.copy(PROJECT / "src" / "configs" / "overall.yaml", folder)
+    return folder
+
+
+@pytest.fixture
+def toy(configs):
+    """`Config("Toy", "toys", ...)` from that folder; `toy.write` replaces a file."""
+
+    def make(overrides=None, settings=TOY, origin="command line", dataset="toys", model="Toy", **kwargs):
+        return Config(model, dataset, overrides, origin, configs, settings, **kwargs)
+
+    make.yaml = TOY_YAML
+    make.write = lambda name, text: (configs / f"{name}.yaml").write_text(text)
+    return make
+
+
+@pytest.fixture
+def fails():
+    """Whether a call ends in a UserError of one line that contains the message."""
+
+    def check(call, message, *args, **kwargs):
+        with pytest.raises(UserError) as caught:
+            call(*args, **kwargs)
+        assert message in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    return check
