@@ -71,10 +71,12 @@ def test_the_interactions_file_has_the_data_sets_name_unless_it_is_given(toy, tm
 @given(st.integers(1, 99), st.lists(st.integers(0, 9), min_size=1, max_size=3))
 def test_the_callers_dictionary_is_never_touched(knn_k, seeds):
     mine = {"knn_k": knn_k, "seed": seeds, "item_graph_weight": {"image": 0.5}, "topk": [20, 5]}
+    mine["modalities"] = {"image": {"features": "image.npy"}}
     before = copy.deepcopy(mine)
     config = Config("TMFUN", "sports", mine, model_settings=get_model("TMFUN").settings)
     config["item_graph_weight"]["image"] = 9
     config["topk"].append(1)
+    config["modalities"]["image"]["features"] = "another.npy"
     config.at(config.points()[-1])["topk"].append(2)
     assert mine == before
 
@@ -99,6 +101,8 @@ def test_folders_of_a_yaml_start_at_the_project_and_others_where_one_is(toy, tmp
     assert toy({"runs_path": "~/a"}).path("runs_path") == Path.home() / "a"
     two = toy({"runs_path": ["a", "b"]})
     assert two.at({"runs_path": "b"}).path("runs_path") == tmp_path / "b"
+    toy.write("model/Toy", toy.yaml + "  runs_path: [a, b]\n")
+    assert toy(use_grid=True).at({"runs_path": "b"}).path("runs_path") == PROJECT / "b"
 
 
 def test_unknown_settings_of_every_layer_name_their_place_and_the_nearest_name(toy, fails):
