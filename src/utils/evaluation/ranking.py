@@ -7,10 +7,11 @@ Items are ordered by descending score, equal scores by ascending id. Two roads l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from operator import is_not
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from utils.evaluation.metrics import evaluate
 if TYPE_CHECKING:
     from utils.config import Config
     from utils.data.dataset import Dataset
+
+T = TypeVar("T")
 
 MASKED = -1e10
 """Score of a masked item, MMRec's; an item scored this low or lower is never recommended."""
@@ -122,7 +125,8 @@ def held_out_ranks(scores: Tensor, held_out: np.ndarray, limit: int) -> np.ndarr
 def _ranks(scores: Tensor, items: Tensor, limit: int) -> Tensor:
     """Rank (B,) of one item per row of scores (B, I), at most `limit`."""
     score = scores.gather(1, items[:, None])
-    ranks = (scores > score).sum(dim=1)
+    higher = torch.empty_like(scores, dtype=torch.float32)  # 0 or 1: floats sum many times faster than bools
+    ranks = torch.gt(scores, score, out=higher).sum(dim=1).long()
     ranks[score.squeeze(1) <= MASKED] = limit
     near = (ranks < limit).nonzero().squeeze(1)  # few, as a rule: only here do equal scores matter
     lower_id = torch.arange(scores.shape[1], device=scores.device) < items[near, None]
@@ -149,21 +153,21 @@ def hit_matrix(topk_items: np.ndarray, truth: Truth, n_items: int) -> np.ndarray
 
 @contextmanager
 def forward_once(model: nn.Module) -> Iterator[None]:
-    """Inside, `model.forward()` without arguments runs once and gives the same result again, if it may.
+    """Inside, `model.forward` called again with the very same arguments gives its last result again.
 
-    A model allows it by `cache_forward`; it must then write neither to its result nor to its weights.
+    Only for models with `cache_forward`; such a model must not write to that result.
     """
     if not getattr(model, "cache_forward", False):
         yield
         return
-    forward, result = model.forward, []
+    forward, last_call, result = model.forward, None, None
 
     def once(*args: object, **kwargs: object) -> object:
-        if args or kwargs:
-            return forward(*args, **kwargs)
-        if not result:
-            result.append(forward())
-        return result[0]
+        nonlocal last_call, result
+        call = [len(args), *args, *kwargs, *kwargs.values()]
+        if last_call is None or len(call) != len(last_call) or any(map(is_not, call, last_call)):
+            last_call, result = call, forward(*args, **kwargs)
+        return result
 
     model.forward = once  # on the instance, in front of the method of the class
     try:
@@ -172,38 +176,50 @@ def forward_once(model: nn.Module) -> Iterator[None]:
         del model.forward
 
 
-def score_blocks(
-    model: nn.Module, users: np.ndarray, seen: ItemSets, n_items: int, block_size: int, device: torch.device
-) -> Iterator[tuple[int, Tensor]]:
-    """First row and scores (B, I) of block after block of users (U,), the items of `seen` masked.
+def map_scores(
+    function: Callable[[int, Tensor], T],
+    model: nn.Module,
+    users: np.ndarray,
+    seen: ItemSets,
+    n_items: int,
+    block_size: int,
+    device: torch.device,
+) -> list[T]:
+    """function(first row, scores (B, I)) of block after block of users (U,), the items of `seen` masked.
 
-    Raises UserError for scores of a wrong shape and for NaN.
+    A function, not an iterator, so that whatever happens on the way, the model and autograd are as before when
+    it is left. Raises UserError for scores of a wrong shape and for NaN.
     """
+
+    def scores(block: np.ndarray) -> Tensor:
+        mask = torch.from_numpy(seen.gather(block)).to(device)
+        scores = model.full_sort_predict([torch.from_numpy(block).to(device), mask])
+        scores = _checked(scores, block, n_items, type(model).__name__)
+        scores[mask[0], mask[1]] = MASKED
+        return scores
+
     model.eval()
     with torch.no_grad(), forward_once(model):
-        for start in range(0, len(users), block_size):
-            block = users[start : start + block_size]
-            mask = torch.from_numpy(seen.gather(block)).to(device)
-            scores = model.full_sort_predict([torch.from_numpy(block).to(device), mask])
-            _check_scores(scores, block, n_items, type(model).__name__)
-            scores[mask[0], mask[1]] = MASKED
-            yield start, scores
+        starts = range(0, len(users), block_size)
+        return [function(start, scores(users[start : start + block_size])) for start in starts]
 
 
-def _check_scores(scores: Tensor, users: np.ndarray, n_items: int, model: str) -> None:
+def _checked(scores: Tensor, users: np.ndarray, n_items: int, model: str) -> Tensor:
+    """The scores as a tensor that can be masked in place: contiguous, of a type that holds MASKED."""
     if scores.shape != (len(users), n_items):
         raise UserError(
             f"{model}.full_sort_predict must give scores of shape {(len(users), n_items)}, users x items, "
             f"got {tuple(scores.shape)}"
         )
-    suspect = scores.sum(dim=1).isnan().nonzero().squeeze(1)  # one cheap pass; inf - inf is a suspect too
-    for row in suspect.tolist():
+    suspects = scores.sum(dim=1).isnan().nonzero()  # one cheap pass; inf - inf is a suspect too
+    for row in suspects.squeeze(1).tolist():
         if scores[row].isnan().any():
             item = int(scores[row].isnan().nonzero()[0])
             raise UserError(
-                f"{model} gives user {users[row]} and item {item} score NaN; lower learning_rate or check "
-                f"the features of the items"
+                f"{model} gives user {users[row]} and item {item} the score NaN; lower learning_rate or "
+                f"check the features of the items"
             )
+    return (scores if scores.dtype in (torch.float32, torch.float64) else scores.double()).contiguous()
 
 
 class Evaluator:
@@ -218,40 +234,43 @@ class Evaluator:
         self.block_size, self.device = config["eval_batch_size"], config["device"]
         self.n_items = dataset.n_items
         train, valid, test = dataset.train, dataset.valid, dataset.test
-        self.valid, self.test_truth = (Truth.from_split(s.users, s.items) for s in (valid, test))
-        self.seen = ItemSets.from_pairs(train.users, train.items, dataset.n_users)
-        self.seen_at_test = self.seen
+        self.valid_truth, self.test_truth = (Truth.from_split(s.users, s.items) for s in (valid, test))
+        self.seen = self.seen_at_test = ItemSets.from_pairs(train.users, train.items, dataset.n_users)
         if config["mask_validation_at_test"]:
             users, items = np.append(train.users, valid.users), np.append(train.items, valid.items)
             self.seen_at_test = ItemSets.from_pairs(users, items, dataset.n_users)
 
     def validate(self, model: nn.Module) -> dict[str, np.ndarray]:
         """Metrics (U,) per validation user, by names such as 'recall@20'."""
-        hits = self.rank_held_out(model)
-        return evaluate(hits, self.valid.n_relevant, self.metrics, self.topk)
+        hits = self.hits(model, self.valid_truth, self.seen)
+        return evaluate(hits, self.valid_truth.n_relevant, self.metrics, self.topk)
 
     def test(self, model: nn.Module, length: int) -> tuple[dict[str, np.ndarray], Lists]:
         """Metrics (U,) per test user, and lists of `length` items: more if topk wants more, at most all."""
-        lists = self.recommend(model, min(max(length, *self.topk), self.n_items))
+        length = min(max(length, *self.topk), self.n_items)
+        lists = self.recommend(model, self.test_truth.users, self.seen_at_test, length)
         hits = hit_matrix(lists.items, self.test_truth, self.n_items)
         return evaluate(hits, self.test_truth.n_relevant, self.metrics, self.topk), lists
 
-    def rank_held_out(self, model: nn.Module) -> np.ndarray:
-        """Hit matrix (U, max(topk)) of validation, without lists."""
-        k, hits = max(self.topk), []
-        for start, scores in self._blocks(model, self.valid, self.seen):
-            held_out = self.valid.gather(np.arange(start, start + len(scores)))
-            hits.append(hits_from_ranks(held_out[0], held_out_ranks(scores, held_out, k), len(scores), k))
-        return np.concatenate(hits)
+    def hits(self, model: nn.Module, truth: Truth, seen: ItemSets) -> np.ndarray:
+        """Hit matrix (U, max(topk)) from the ranks of the relevant items, without lists."""
+        k = max(self.topk)
 
-    def recommend(self, model: nn.Module, length: int) -> Lists:
-        """The first `length` items of every test user."""
-        items, values = [], []
-        for _, scores in self._blocks(model, self.test_truth, self.seen_at_test):
-            top, score = topk_lists(scores, length)
-            items.append(top.masked_fill(score <= MASKED, -1).cpu().numpy())
-            values.append(score.cpu().numpy())
-        return Lists(self.test_truth.users, np.concatenate(items), np.concatenate(values))
+        def hits(start: int, scores: Tensor) -> np.ndarray:
+            relevant = truth.gather(np.arange(start, start + len(scores)))
+            return hits_from_ranks(relevant[0], held_out_ranks(scores, relevant, k), len(scores), k)
 
-    def _blocks(self, model: nn.Module, truth: Truth, seen: ItemSets) -> Iterator[tuple[int, Tensor]]:
-        return score_blocks(model, truth.users, seen, self.n_items, self.block_size, self.device)
+        return np.concatenate(self._map(hits, model, truth.users, seen))
+
+    def recommend(self, model: nn.Module, users: np.ndarray, seen: ItemSets, length: int) -> Lists:
+        """The first `length` items of each of the users (U,) without those in `seen`."""
+
+        def lists(_: int, scores: Tensor) -> tuple[np.ndarray, np.ndarray]:
+            items, values = topk_lists(scores, length)
+            return items.masked_fill(values <= MASKED, -1).cpu().numpy(), values.cpu().numpy()
+
+        items, scores = zip(*self._map(lists, model, users, seen), strict=True)
+        return Lists(users, np.concatenate(items), np.concatenate(scores))
+
+    def _map(self, function: Callable[[int, Tensor], T], model: nn.Module, *users_and_seen: Any) -> list[T]:
+        return map_scores(function, model, *users_and_seen, self.n_items, self.block_size, self.device)
