@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import is_not
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ T = TypeVar("T")
 
 MASKED = -1e10
 """Score of a masked item, MMRec's; an item scored this low or lower is never recommended."""
+
+FEW = 3
+"""Up to this many relevant items per user, ranks take less time than lists (about 4 is even, on a CPU)."""
 
 
 @dataclass(frozen=True)
@@ -176,36 +179,11 @@ def forward_once(model: nn.Module) -> Iterator[None]:
         del model.forward
 
 
-def map_scores(
-    function: Callable[[int, Tensor], T],
-    model: nn.Module,
-    users: np.ndarray,
-    seen: ItemSets,
-    n_items: int,
-    block_size: int,
-    device: torch.device,
-) -> list[T]:
-    """function(first row, scores (B, I)) of block after block of users (U,), the items of `seen` masked.
+def checked(scores: Tensor, users: np.ndarray, n_items: int, model: str) -> Tensor:
+    """The scores as a tensor that can be masked in place: contiguous, of a type that holds MASKED.
 
-    A function, not an iterator, so that whatever happens on the way, the model and autograd are as before when
-    it is left. Raises UserError for scores of a wrong shape and for NaN.
+    Raises UserError for a wrong shape and for NaN.
     """
-
-    def scores(block: np.ndarray) -> Tensor:
-        mask = torch.from_numpy(seen.gather(block)).to(device)
-        scores = model.full_sort_predict([torch.from_numpy(block).to(device), mask])
-        scores = _checked(scores, block, n_items, type(model).__name__)
-        scores[mask[0], mask[1]] = MASKED
-        return scores
-
-    model.eval()
-    with torch.no_grad(), forward_once(model):
-        starts = range(0, len(users), block_size)
-        return [function(start, scores(users[start : start + block_size])) for start in starts]
-
-
-def _checked(scores: Tensor, users: np.ndarray, n_items: int, model: str) -> Tensor:
-    """The scores as a tensor that can be masked in place: contiguous, of a type that holds MASKED."""
     if scores.shape != (len(users), n_items):
         raise UserError(
             f"{model}.full_sort_predict must give scores of shape {(len(users), n_items)}, users x items, "
@@ -253,8 +231,10 @@ class Evaluator:
         return evaluate(hits, self.test_truth.n_relevant, self.metrics, self.topk), lists
 
     def hits(self, model: nn.Module, truth: Truth, seen: ItemSets) -> np.ndarray:
-        """Hit matrix (U, max(topk)) from the ranks of the relevant items, without lists."""
+        """Hit matrix (U, max(topk)), without ranking all items where users have few relevant ones."""
         k = max(self.topk)
+        if len(truth.items) > FEW * len(truth.users):
+            return hit_matrix(self.recommend(model, truth.users, seen, k).items, truth, self.n_items)
 
         def hits(start: int, scores: Tensor) -> np.ndarray:
             relevant = truth.gather(np.arange(start, start + len(scores)))
@@ -272,5 +252,24 @@ class Evaluator:
         items, scores = zip(*self._map(lists, model, users, seen), strict=True)
         return Lists(users, np.concatenate(items), np.concatenate(scores))
 
-    def _map(self, function: Callable[[int, Tensor], T], model: nn.Module, *users_and_seen: Any) -> list[T]:
-        return map_scores(function, model, *users_and_seen, self.n_items, self.block_size, self.device)
+    def _map(
+        self, function: Callable[[int, Tensor], T], model: nn.Module, users: np.ndarray, seen: ItemSets
+    ) -> list[T]:
+        """function(first row, scores (B, I)) of block after block of users (U,).
+
+        Not an iterator: its caller would run without autograd, and leave the model changed if it failed.
+        """
+        model.eval()
+        with torch.no_grad(), forward_once(model):
+            return [
+                function(start, self._scores(model, users[start : start + self.block_size], seen))
+                for start in range(0, len(users), self.block_size)
+            ]
+
+    def _scores(self, model: nn.Module, users: np.ndarray, seen: ItemSets) -> Tensor:
+        """Scores (B, I) of all items for users (B,), MASKED where seen."""
+        mask = torch.from_numpy(seen.gather(users)).to(self.device)
+        scores = model.full_sort_predict([torch.from_numpy(users).to(self.device), mask])
+        scores = checked(scores, users, self.n_items, type(model).__name__)
+        scores[mask[0], mask[1]] = MASKED
+        return scores
