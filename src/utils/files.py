@@ -1,46 +1,48 @@
-"""Files that are whole or not there: written beside their place, flushed to disk, then renamed."""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
-import tempfile
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 
-def atomic_write(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Create or replace `path` by what `write` puts into an open binary file; nothing remains of a failure.
+def atomic_write(path: Path, writer: Callable[[BinaryIO], object]) -> None:
+    """Let `writer` fill a temporary file beside `path`, then put it in the place of `path`.
 
-    Raises OSError.
+    A reader sees the old content or all of the new, also after a crash. Raises OSError.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
+        with open(temporary, "xb") as file:
+            writer(file)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())  # mkstemp makes files that only their owner can read
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, content: Any) -> None:
-    text = json.dumps(content, indent=1, allow_nan=True) + "\n"
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write `content` as indented JSON; NaN and infinity, which JSON lacks, become null."""
+    text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     atomic_write(path, lambda file: file.write(text.encode()))
 
 
 def write_npz(path: Path, **arrays: np.ndarray) -> None:
+    """Write arrays by name as compressed .npz."""
     atomic_write(path, lambda file: np.savez_compressed(file, **arrays))
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

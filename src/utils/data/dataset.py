@@ -1,17 +1,18 @@
-"""A data set as models and the evaluator see it: splits and modalities, from MMRec's files."""
+"""A data set: the three splits of its interactions, and its modalities."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from utils.data.interactions import FORMAT, SPLITS, Interactions, read_interactions
-from utils.data.modalities import Modality, graph_files
+from utils.data.discovery import MMREC_KEYS, find_modalities
+from utils.data.interactions import SPLITS, Interactions, read_interactions
+from utils.data.modalities import Modality
 from utils.errors import UserError
 from utils.settings import did_you_mean
 
@@ -23,160 +24,167 @@ log = logging.getLogger("benchmark")
 
 @dataclass(frozen=True)
 class Split:
-    """Interactions of one split, in file order: users and items (n,) int64."""
+    """Users and items (n,) int64 of the interactions of one split, in file order."""
 
     users: np.ndarray
     items: np.ndarray
 
+    def __len__(self) -> int:
+        return len(self.users)
 
+
+@dataclass
 class Dataset:
-    """Splits, sizes and modalities of a data set; `warnings` are told in the first block of a run."""
+    """Interactions with ids 0..n_users-1 and 0..n_items-1, and modalities by name.
 
-    def __init__(
-        self, name: str, interactions: Interactions, modalities: dict[str, Modality], drop_cold_users: bool = True
-    ):
-        self.name, self.modalities = name, modalities
-        self.warnings = list(interactions.warnings)
-        self._interactions = interactions
-        self.n_users, self.n_items = int(interactions.users.max()) + 1, int(interactions.items.max()) + 1
-        self.train, self.valid, self.test = (self._split(label) for label in range(3))
-        if drop_cold_users:
-            self.valid, self.test = self._warm("validation", self.valid), self._warm("test", self.test)
+    `warnings` grows: what only the values of features show is added when they are first read.
+    """
+
+    name: str
+    n_users: int
+    n_items: int
+    train: Split
+    valid: Split
+    test: Split
+    modalities: dict[str, Modality] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    users_dropped: int = 0
+    interactions_digest: str = ""
+    _digest: str | None = field(default=None, repr=False)
 
     @classmethod
     def load(cls, config: Config) -> Dataset:
-        """Read `<data_path>/<dataset>/`. Raises UserError for whatever is missing or wrong."""
-        name, folder = config["dataset"], config.path("data_path") / config["dataset"]
-        inter = folder / (config["inter_file_name"] or f"{name}.inter")
-        if name == "demo" and not inter.exists():
-            from utils.data.demo import generate
-
-            log.info(f"generating the demo data set in {folder}")
-            generate(folder)
-        if not inter.exists():
-            raise UserError(_missing(folder, inter, name))
-        fields = (config["USER_ID_FIELD"], config["ITEM_ID_FIELD"], config["inter_splitting_label"])
-        interactions = read_interactions(inter, *fields, config["field_separator"] or "\t")
-        n_items = int(interactions.items.max()) + 1
-        warnings, modalities = [], {}
-        for modality, (features, graphs, wanted) in modality_files(folder, config).items():
-            if features is None and not graphs:
-                warnings.append(f"modality '{modality}' is left out: there is no {' and no '.join(wanted)} in {folder}")
-            else:
-                modalities[modality] = Modality(modality, n_items, features, graphs, config.path("cache_path"))
-        dataset = cls(name, interactions, modalities, bool(config["filter_out_cod_start_users"]))
-        dataset.warnings += warnings
+        """Read `<data_path>/<dataset>/`. Raises UserError for what is missing or wrong there."""
+        folder = config.path("data_path").absolute() / config["dataset"]
+        path = folder / (config["inter_file_name"] or f"{config['dataset']}.inter")
+        if config["dataset"] == "demo" and not path.is_file():
+            _generate_demo(folder)
+        if not path.is_file():
+            raise UserError(_missing(config, folder, path))
+        fields = (config[key] for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "inter_splitting_label"))
+        interactions = read_interactions(path, *fields, config["field_separator"])
+        dataset = _from_interactions(config["dataset"], interactions)
+        if config["filter_out_cod_start_users"]:
+            _drop_cold_users(dataset, path)
+        dataset.modalities = find_modalities(config, folder, dataset.n_items, dataset.warnings.append)
         return dataset
 
     @property
     def inter_num(self) -> int:
-        """Interactions in use, over all splits."""
-        return sum(len(split.users) for split in (self.train, self.valid, self.test))
+        """Interactions of all three splits."""
+        return len(self.train) + len(self.valid) + len(self.test)
 
     def get_user_num(self) -> int:
+        """MMRec's name of n_users."""
         return self.n_users
 
     def get_item_num(self) -> int:
+        """MMRec's name of n_items."""
         return self.n_items
 
     def digest(self) -> str:
-        """32 hex digits of the interactions and of all modality files, whatever their places and names."""
-        content = hashlib.blake2b(digest_size=16)
-        for column in (self._interactions.users, self._interactions.items, self._interactions.labels):
-            content.update(memoryview(column).cast("B"))
-        for modality in self.modalities.values():
-            content.update(modality.digest().encode())
-        return content.hexdigest()
+        """Hash of the interactions as read, in their order, and of the modalities' files."""
+        if self._digest is None:
+            parts = [self.interactions_digest, *(modality.digest() for modality in self.modalities.values())]
+            self._digest = _hash(" ".join(parts).encode())
+        return self._digest
 
     def describe(self) -> list[str]:
-        """Statistics, splits and modalities, a line each."""
-        n = self.inter_num
-        lines = [
-            f"data       {self.name}: {self.n_users:,} users, {self.n_items:,} items, {n:,} interactions "
-            f"({100 * n / self.n_users / self.n_items:.3f} %; {n / self.n_users:.1f} per user, {n / self.n_items:.1f} per item)",
-            f"splits     training {len(self.train.users):,}, validation {len(self.valid.users):,}, "
-            f"test {len(self.test.users):,}",
+        """Lines for the first block of a run."""
+        density = 100 * self.inter_num / (self.n_users * self.n_items)
+        per_user, per_item = self.inter_num / self.n_users, self.inter_num / self.n_items
+        dropped = f", {self.users_dropped:,} users without training dropped" if self.users_dropped else ""
+        return [
+            f"data       {self.name}: {self.n_users:,} users, {self.n_items:,} items, {self.inter_num:,} interactions "
+            f"(density {density:.3g} %; {per_user:.1f} per user, {per_item:.1f} per item)",
+            f"splits     {len(self.train):,} training, {len(self.valid):,} validation, {len(self.test):,} test{dropped}",
+            *(f"modality   {modality.describe()}" for modality in self.modalities.values()),
         ]
-        return lines + [f"modality   {name}: {modality.describe()}" for name, modality in self.modalities.items()]
-
-    def _split(self, label: int) -> Split:
-        mine = self._interactions.labels == label
-        if not mine.any():
-            raise UserError(f"'{self.name}' has no {SPLITS[label]} interactions: no row has the label {label}; "
-                            f"all of 0, 1 and 2 must occur")  # fmt: skip
-        return Split(self._interactions.users[mine], self._interactions.items[mine])
-
-    def _warm(self, split_name: str, split: Split) -> Split:
-        """The split without users that have no training interaction, as MMRec."""
-        trained = np.zeros(self.n_users, dtype=bool)
-        trained[self.train.users] = True
-        warm = trained[split.users]
-        if not warm.any():
-            raise UserError(f"'{self.name}': none of the {split_name} users has a training interaction; "
-                            f"split per user, or set filter_out_cod_start_users=False")  # fmt: skip
-        if not warm.all():
-            n_users = len(np.unique(split.users[~warm]))
-            self.warnings.append(
-                f"{split_name}: {n_users} users without training interactions dropped, {int((~warm).sum())} rows"
-            )
-        return Split(split.users[warm], split.items[warm])
 
 
-Files = dict[str, tuple[Path | None, dict[int, Path], list[str]]]
+def _from_interactions(name: str, interactions: Interactions) -> Dataset:
+    users, items, labels = interactions.users, interactions.items, interactions.labels
+    train, valid, test = (Split(users[labels == label], items[labels == label]) for label in range(3))
+    return Dataset(
+        name, int(users.max()) + 1, int(items.max()) + 1, train, valid, test,
+        warnings=list(interactions.warnings), interactions_digest=_hash(users, items, labels),
+    )  # fmt: skip
 
 
-def modality_files(folder: Path, config: Config) -> Files:
-    """By modality: feature file if there is one, graph files by k, and the names looked for. Raises UserError.
-
-    MMRec's two keys name `image` and `text`; a mapping under `modalities` adds to them or replaces them, a list
-    keeps those it names, in its order. Where nothing is named the files of the folder speak for themselves.
-    """
-    setting = config["modalities"]
-    named: dict[str, Any] = {"image": config["vision_feature_file"], "text": config["text_feature_file"]}
-    named = {name: file for name, file in named.items() if file}
-    named |= setting if isinstance(setting, dict) else {}
-    if not named:
-        named = dict.fromkeys(_discovered(folder))
-    if isinstance(setting, list):
-        for name in setting:
-            if name not in named:
-                raise UserError(f"modalities names '{name}', and the data set has {', '.join(named) or 'none'}"
-                                f"{did_you_mean(name, named)}")  # fmt: skip
-        named = {name: named[name] for name in setting}
-    return {name: _files_of(folder, name, source) for name, source in named.items()}
+def _hash(*parts: bytes | np.ndarray) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(np.ascontiguousarray(part) if isinstance(part, np.ndarray) else part)
+    return digest.hexdigest()
 
 
-def _files_of(folder: Path, name: str, source: Any) -> tuple[Path | None, dict[int, Path], list[str]]:
-    """Files of one modality from its entry: a feature file, {features:, graph:}, or nothing."""
-    entry = source if isinstance(source, dict) else {"features": source or f"{name}_feat.npy"}
-    unknown = set(entry) - {"features", "graph"}
-    if unknown:
-        raise UserError(f"modalities: {name}: knows 'features' and 'graph', not {sorted(unknown)[0]!r}")
-    features = folder / entry["features"] if entry.get("features") else None
-    graphs = graph_files(folder, name)
-    wanted = [path.name for path in [features] if path] + [f"{name}_knn<k>.npz"]
-    if entry.get("graph"):
-        path = folder / entry["graph"]
-        if not path.exists():
-            raise UserError(f"modalities: {name}: there is no {path}")
-        with np.load(path, allow_pickle=False) as archive:
-            graphs = {archive["neighbours"].shape[1]: path}
-    return (features if features and features.exists() else None), graphs, wanted
-
-
-def _discovered(folder: Path) -> list[str]:
-    """Names of the modalities that the folder has files of: image, text, then the others by name."""
-    names = {path.name.removesuffix("_feat.npy") for path in folder.glob("*_feat.npy")}
-    names |= {path.name.rsplit("_knn", 1)[0] for path in folder.glob("*_knn*.npz")}
-    return sorted(names, key=lambda name: (name != "image", name != "text", name))
-
-
-def _missing(folder: Path, inter: Path, name: str) -> str:
-    beside = sorted(path.name for path in folder.parent.glob("*") if (path / f"{path.name}.inter").exists())
-    there = f"; {folder.parent} has {', '.join(beside)}" if beside else ""
-    return (
-        f"data set '{name}' is missing: there is no {inter.resolve()}{did_you_mean(name, beside)}{there}. Expected in "
-        f"that folder: {inter.name} ({FORMAT}) and, for multimodal models, image_feat.npy and text_feat.npy (row = item "
-        f"id) or image_knn10.npz and text_knn10.npz. MMRec's data folders work unchanged (its README links them); "
-        f"data_path=FOLDER points elsewhere; -d demo needs no files"
+def _drop_cold_users(dataset: Dataset, path: Path) -> None:
+    """Take users without training interactions out of validation and test."""
+    trained = np.zeros(dataset.n_users, dtype=bool)
+    trained[dataset.train.users] = True
+    splits = (dataset.valid, dataset.test)
+    cold = np.unique(np.concatenate([split.users[~trained[split.users]] for split in splits]))
+    if not len(cold):
+        return
+    rows = dataset.inter_num
+    dataset.valid, dataset.test = (_keep(split, trained[split.users]) for split in splits)
+    dataset.users_dropped = len(cold)
+    dataset.warnings.append(
+        f"{len(cold)} users without training interactions dropped from validation and test "
+        f"({rows - dataset.inter_num} rows); filter_out_cod_start_users=False keeps them"
     )
+    for name, split in zip(SPLITS[1:], (dataset.valid, dataset.test), strict=True):
+        if not len(split):
+            raise UserError(
+                f"{path}: no {name} rows are left once users without training interactions are dropped; give these "
+                f"users training rows, or set filter_out_cod_start_users=False"
+            )
+
+
+def _keep(split: Split, kept: np.ndarray) -> Split:
+    return Split(split.users[kept], split.items[kept])
+
+
+def _generate_demo(folder: Path) -> None:
+    from utils.data import demo  # needed once in the life of a checkout
+
+    try:
+        demo.generate(folder)
+    except OSError as error:
+        raise UserError(
+            f"cannot write the demo data to {folder}: {error.strerror}; set data_path=... to a folder that can be written"
+        ) from error
+    log.info(f"demo data generated in {folder}")
+
+
+def _missing(config: Config, folder: Path, path: Path) -> str:
+    """What to say where there is no interactions file: what is missing, where, in which format, what to do."""
+    fields = (config[key] for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "inter_splitting_label"))
+    features = [
+        config[key] for key in MMREC_KEYS.values() if config[key] and not (folder / config[key]).is_file()
+    ]
+    files = [f"{path.name} (a table with the columns {', '.join(fields)}; {_labels()})"]
+    if features:
+        files.append(
+            f"{' and '.join(features)} (a row of numbers per item, or <modality>_knn<k>.npz instead)"
+        )
+    return (
+        f"data set '{config['dataset']}' is missing: looked in {folder} for {' and '.join(files)}{_nearest(folder, path)}; "
+        f"MMRec's data folders work unchanged (its README links the downloads), data_path=... points elsewhere, "
+        f"and -d demo needs no files"
+    )
+
+
+def _labels() -> str:
+    return ", ".join(f"{label} {name}" for label, name in enumerate(SPLITS))
+
+
+def _nearest(folder: Path, path: Path) -> str:
+    """A file or a folder that may be the one that was meant."""
+    if folder.is_dir():
+        found = sorted(file.name for file in folder.glob("*.inter"))
+        return f"; found {', '.join(found)}: is inter_file_name={path.name} right?" if found else ""
+    siblings = (
+        [other.name for other in folder.parent.iterdir() if other.is_dir()] if folder.parent.is_dir() else []
+    )
+    return did_you_mean(folder.name, siblings)

@@ -1,8 +1,11 @@
-"""Reading `<name>.inter`: user, item and split of every interaction, checked."""
+"""Interactions from MMRec's .inter files: a line each of user, item and split."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,85 +15,169 @@ from utils.errors import UserError
 from utils.settings import did_you_mean
 
 SPLITS = ("training", "validation", "test")
-FORMAT = "a text file with a header, whole-number ids from 0, and a split column of 0 (training), 1 (validation), 2 (test)"
+"""What the labels 0, 1 and 2 mean."""
+
+MANY_IDS = 10_000_000  # from here on, ids that are mostly unused cost gigabytes of embeddings
+SPARSE_IDS = 50
 
 
 @dataclass(frozen=True)
 class Interactions:
-    """Distinct interactions in file order: users, items and labels (n,) int64; and what was odd about the file."""
+    """Users, items and labels (n,) int64 in file order, a repeated line once; ids count from 0."""
 
     users: np.ndarray
     items: np.ndarray
     labels: np.ndarray
-    warnings: tuple[str, ...] = ()
+    warnings: list[str] = field(default_factory=list)
 
 
 def read_interactions(
     path: Path, user_field: str, item_field: str, label_field: str, separator: str = "\t"
 ) -> Interactions:
-    """The interactions of a file. Raises UserError with file, line, what was found and expected."""
-    fields = [user_field, item_field, label_field]
-    _check_header(path, fields, separator)
+    """Read and check the three named columns; other columns are ignored.
+
+    A line is a row, and quotes mean nothing. Raises UserError, with the line where there is one.
+    """
+    separator = "\t" if separator == "\\t" else separator  # '\t' in single quotes is no tab to YAML
+    if len(separator) != 1:
+        raise UserError(f"field_separator is {separator!r}; expected one character, such as a tab or a comma")
+    names = (user_field, item_field, label_field)
     try:
-        table = pd.read_csv(path, sep=separator, usecols=fields, dtype=np.int64)[fields].to_numpy()
-    except (ValueError, OverflowError):
-        table = None
-    if table is None or (table < 0).any() or (table[:, 2] > 2).any():
-        raise _bad_line(path, fields, separator)
-    if not len(table):
-        raise UserError(f"{path} has a header and no interactions")
-    _check_ids(path, table, fields)
-    distinct, warnings = _merge_duplicates(path, table)
-    return Interactions(*distinct.T.copy(), warnings=warnings)
+        columns = _find_columns(path, names, separator)
+        table = _read_fast(path, names, separator)
+        if table is None:
+            table = _read_by_line(path, names, columns, separator)
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path} is no UTF-8 text; expected a plain table, unpacked and saved as UTF-8"
+        ) from error
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path}: {error.strerror}; check the file and its permissions"
+        ) from error
+    if not table.shape[1]:
+        raise UserError(f"{path} has a header and no interactions; expected a line for each interaction")
+    for name, ids in zip(names[:2], table, strict=False):
+        _check_dense(path, name, ids)
+    table, warnings = _merge(path, table)
+    _check_splits(path, label_field, table[2])
+    return Interactions(*table, warnings)
 
 
-def _check_header(path: Path, fields: list[str], separator: str) -> None:
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
-        columns = file.readline().rstrip("\r\n").split(separator)
-    for field in fields:
-        if field not in columns:
-            raise UserError(
-                f"{path} has no column '{field}'{did_you_mean(field, columns)}; its columns are "
-                f"{', '.join(repr(c) for c in columns)} (separated by {separator!r}); expected {FORMAT}"
-            )
+def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Line number, from 1, and fields of every line that is not blank."""
+    with open(path, encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, start=1):
+            text = line.rstrip("\n")
+            if text.strip(" "):
+                yield number, text.split(separator)
 
 
-def _bad_line(path: Path, fields: list[str], separator: str) -> UserError:
-    """The error for the first line that is not as it should be."""
-    text = pd.read_csv(path, sep=separator, usecols=fields, dtype=str, keep_default_na=False, skip_blank_lines=False)
-    wrong = np.stack([~text[f].str.fullmatch(r"\s*\+?\d{1,18}\s*").to_numpy(dtype=bool) for f in fields], axis=1)
-    label = text[fields[2]].str.strip()
-    wrong[:, 2] |= ~label.isin(["0", "1", "2"]).to_numpy()
-    row, column = np.argwhere(wrong)[0] if wrong.any() else (0, 0)
-    expected = "0, 1 or 2" if column == 2 else "a whole number, 0 or more"
-    found = text[fields[column]].iloc[row]
-    return UserError(
-        f"{path}, line {row + 2}: {fields[column]} is {found!r}, expected {expected} "
-        f"({int(wrong.any(axis=1).sum())} such lines); re-index the ids or mend the line"
-    )
-
-
-def _check_ids(path: Path, table: np.ndarray, fields: list[str]) -> None:
-    """Ids index the rows of matrices, so a raw id of some catalogue would ask for absurd ones."""
-    for column in (0, 1):
-        highest, distinct = int(table[:, column].max()), len(np.unique(table[:, column]))
-        if highest > 10_000_000 and highest > 50 * distinct:
-            raise UserError(
-                f"{path}: the highest {fields[column]} is {highest}, with {distinct} distinct ones; these look like "
-                f"raw ids; number them from 0 without gaps"
-            )
-
-
-def _merge_duplicates(path: Path, table: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The first of every repeated row, in file order, and warnings with the counts."""
-    _, first = np.unique(table, axis=0, return_index=True)
-    distinct, warnings = table[np.sort(first)], []
-    if len(distinct) < len(table):
-        warnings.append(f"{path.name}: {len(table) - len(distinct)} duplicated rows merged")
-    pairs = np.unique(distinct[:, :2], axis=0)
-    if len(pairs) < len(distinct):
-        warnings.append(
-            f"{path.name}: {len(distinct) - len(pairs)} user-item pairs stand in more than one split; a test item "
-            f"that the user also has in training is masked and can never be hit"
+def _find_columns(path: Path, names: Sequence[str], separator: str) -> list[int]:
+    """Positions of the named columns in the header."""
+    _, header = next(_rows(path, separator), (0, None))
+    if header is None:
+        raise UserError(
+            f"{path} is empty; expected a header with {', '.join(names)} and a line per interaction"
         )
-    return distinct, tuple(warnings)
+    for name in names:
+        if name not in header:
+            raise UserError(f"{path} has no column '{name}'; {_header_hint(name, header, separator)}")
+    return [header.index(name) for name in names]
+
+
+def _header_hint(name: str, header: Sequence[str], separator: str) -> str:
+    found = f"found {', '.join(repr(column) for column in header)}"
+    if all(re.fullmatch(r"-?\d+(\.\d+)?", column) for column in header):
+        return f"its first line is {found.removeprefix('found ')}, which is no header; write the column names there"
+    if len(header) == 1:
+        found += f", a single column: is field_separator {separator!r} right?"
+    return found + did_you_mean(name, header)
+
+
+def _read_fast(path: Path, names: Sequence[str], separator: str) -> np.ndarray | None:
+    """The table (3, n), or None where a value is not what it should be.
+
+    Types are left to pandas: told to read integers, it takes 3.0, 1e3 and True for integers too.
+    """
+    try:
+        frame = pd.read_csv(
+            path, sep=separator, usecols=list(names), index_col=False, quoting=csv.QUOTE_NONE,
+            na_filter=False, compression=None, encoding="utf-8-sig", low_memory=False,
+        )  # fmt: skip
+    except UnicodeDecodeError:
+        raise
+    except (ValueError, OverflowError):  # of which pandas' parser errors are a kind
+        return None
+    if any(frame[name].dtype != np.int64 for name in names):
+        return None
+    table = np.stack([frame[name].to_numpy() for name in names])
+    return None if (table < 0).any() or (table[2] > 2).any() else table
+
+
+def _read_by_line(path: Path, names: Sequence[str], columns: Sequence[int], separator: str) -> np.ndarray:
+    """The table (3, n) read in Python, slowly, to name the line that is wrong."""
+    rows = _rows(path, separator)
+    _, header = next(rows)
+    table = []
+    for number, fields in rows:
+        where = f"{path}, line {number}"
+        if len(fields) <= max(columns):
+            raise UserError(f"{where} has {len(fields)} fields; expected {len(header)}, as the header has")
+        table.append([_whole(fields[c], name, where) for c, name in zip(columns, names, strict=True)])
+        if table[-1][2] > 2:
+            raise UserError(
+                f"{where}: {names[2]} is {table[-1][2]}; expected 0 (training), 1 (validation) or 2 (test)"
+            )
+    return np.array(table, dtype=np.int64).reshape(-1, 3).T
+
+
+def _whole(text: str, name: str, where: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]+", text.strip()):
+        raise UserError(f"{where}: {name} is {text!r}; expected a whole number from 0, such as 3 (not 3.0)")
+    value = int(text)
+    if not 0 <= value < 2**63:
+        raise UserError(
+            f"{where}: {name} is {value}; expected a whole number from 0 to the number of ids less one"
+        )
+    return value
+
+
+def _check_dense(path: Path, name: str, ids: np.ndarray) -> None:
+    size = int(ids.max()) + 1
+    if size > MANY_IDS and size > SPARSE_IDS * (distinct := len(np.unique(ids))):
+        raise UserError(
+            f"{path}: {name} runs to {size - 1}, and only {distinct} different ids occur: these look like raw ids; "
+            f"re-index them to 0..{distinct - 1}, and the rows of feature files with them"
+        )
+
+
+def _merge(path: Path, table: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The table with every repeated line once, and what there is to say about repetitions."""
+    warnings = []
+    users, items, labels = table
+    n_items = int(items.max()) + 1
+    keys, first = np.unique((users * n_items + items) * 3 + labels, return_index=True)
+    if repeated := table.shape[1] - len(first):
+        warnings.append(f"{repeated} duplicated rows of {path.name} merged (same user, item and split)")
+        table = table[:, np.sort(first)]
+    pairs = keys // 3
+    shared = np.unique(pairs[1:][pairs[1:] == pairs[:-1]])
+    if len(shared):
+        user, item = divmod(int(shared[0]), n_items)
+        warnings.append(
+            f"{len(shared)} user-item pairs of {path.name} stand in more than one split (first: user {user}, item "
+            f"{item}); training items are masked in the ranking, so such a held-out item can never be hit"
+        )
+    return table, warnings
+
+
+def _check_splits(path: Path, label_field: str, labels: np.ndarray) -> None:
+    counts = np.bincount(labels, minlength=3)
+    for label, (split, count) in enumerate(zip(SPLITS, counts, strict=True)):
+        if not count:
+            found = ", ".join(f"{n} {name}" for name, n in zip(SPLITS, counts, strict=True))
+            raise UserError(
+                f"{path} has no {split} rows ({label_field} {label}); found {found}: "
+                f"mark some rows with {label_field} {label}"
+            )
