@@ -163,7 +163,8 @@ def forward_once(model: nn.Module) -> Iterator[None]:
     if not getattr(model, "cache_forward", False):
         yield
         return
-    forward, last_call, result = model.forward, None, None
+    forward, own = model.forward, "forward" in vars(model)
+    last_call = result = None
 
     def once(*args: object, **kwargs: object) -> object:
         nonlocal last_call, result
@@ -176,7 +177,10 @@ def forward_once(model: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        del model.forward
+        if own:
+            model.forward = forward
+        else:
+            del model.forward
 
 
 def checked(scores: Tensor, users: np.ndarray, n_items: int, model: str) -> Tensor:

@@ -237,6 +237,13 @@ def test_validation_and_test_measure_alike(seed, per_user):
         np.testing.assert_array_equal(by_ranks[name], by_lists[name])
 
 
+def test_validation_items_are_not_masked_in_validation():
+    data, model = dataset(), Toy()
+    unmasked, masked = (evaluator(data, mask_validation_at_test=flag).validate(model) for flag in (False, True))
+    np.testing.assert_array_equal(masked["recall@5"], unmasked["recall@5"])
+    assert unmasked["recall@5"].any()
+
+
 @pytest.mark.parametrize("block_size", [1, 4, N_USERS, 1000])
 def test_block_size_changes_nothing(block_size):
     data = dataset()
@@ -273,11 +280,14 @@ def test_forward_runs_once_per_evaluation_and_again_in_the_next():
     assert model.forwards == 2
 
 
-def test_forward_runs_every_time_where_a_model_asks_for_it():
-    model = Toy()
-    model.cache_forward = False
-    evaluator(dataset()).validate(model)
-    assert model.forwards == len(model.batches) > 1
+def test_forward_runs_every_time_unless_a_model_allows_otherwise(monkeypatch):
+    refusing, silent = Toy(), Toy()
+    refusing.cache_forward = False
+    evaluator(dataset()).validate(refusing)
+    assert refusing.forwards == len(refusing.batches) > 1
+    monkeypatch.delattr(Toy, "cache_forward")
+    evaluator(dataset()).validate(silent)
+    assert silent.forwards == refusing.forwards
 
 
 def test_forward_once_tells_calls_apart():
@@ -285,10 +295,15 @@ def test_forward_once_tells_calls_apart():
     scale = torch.tensor(2.0)
     with forward_once(model):
         assert model.forward(scale)[0] is model.forward(scale)[0]
-        assert torch.equal(model()[0], model.users)  # through nn.Module.__call__ as well
         assert torch.equal(model.forward(scale, shift=1.0)[0], model.users * 2 + 1)
         assert torch.equal(model.forward(torch.tensor(3.0))[0], model.users * 3)
+        assert torch.equal(model()[0], model.users)  # through nn.Module.__call__ as well
     assert model.forwards == 4
+    model.forward = forward = lambda *args, **kwargs: (args, kwargs)
+    with forward_once(model):
+        assert model.forward("shift", 1) == (("shift", 1), {})
+        assert model.forward(shift=1) == ((), {"shift": 1})
+    assert model.forward is forward
 
 
 def test_forward_once_leaves_no_trace_even_after_an_error():
