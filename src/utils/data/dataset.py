@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from utils.data.discovery import MMREC_KEYS, find_modalities
+from utils.data.discovery import configured, find_modalities
 from utils.data.interactions import SPLITS, Interactions, read_interactions
 from utils.data.modalities import Modality
 from utils.errors import UserError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("benchmark")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     """Users and items (n,) int64 of the interactions of one split, in file order."""
 
@@ -33,7 +33,7 @@ class Split:
         return len(self.users)
 
 
-@dataclass
+@dataclass(eq=False)
 class Dataset:
     """Interactions with ids 0..n_users-1 and 0..n_items-1, and modalities by name.
 
@@ -55,14 +55,13 @@ class Dataset:
     @classmethod
     def load(cls, config: Config) -> Dataset:
         """Read `<data_path>/<dataset>/`. Raises UserError for what is missing or wrong there."""
-        folder = config.path("data_path").absolute() / config["dataset"]
+        folder = config.path("data_path").resolve() / config["dataset"]
         path = folder / (config["inter_file_name"] or f"{config['dataset']}.inter")
         if config["dataset"] == "demo" and not path.is_file():
             _generate_demo(folder)
         if not path.is_file():
             raise UserError(_missing(config, folder, path))
-        fields = (config[key] for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "inter_splitting_label"))
-        interactions = read_interactions(path, *fields, config["field_separator"])
+        interactions = read_interactions(path, *_fields(config), config["field_separator"])
         dataset = _from_interactions(config["dataset"], interactions)
         if config["filter_out_cod_start_users"]:
             _drop_cold_users(dataset, path)
@@ -91,14 +90,17 @@ class Dataset:
 
     def describe(self) -> list[str]:
         """Lines for the first block of a run."""
-        density = 100 * self.inter_num / (self.n_users * self.n_items)
         per_user, per_item = self.inter_num / self.n_users, self.inter_num / self.n_items
-        dropped = f", {self.users_dropped:,} users without training dropped" if self.users_dropped else ""
+        density = 100 * self.inter_num / (self.n_users * self.n_items)
+        splits = zip(SPLITS, (self.train, self.valid, self.test), strict=True)
+        sizes = ", ".join(f"{len(split):,} {name}" for name, split in splits)
+        modalities = [modality.describe() for modality in self.modalities.values()] or ["none"]
         return [
-            f"data       {self.name}: {self.n_users:,} users, {self.n_items:,} items, {self.inter_num:,} interactions "
-            f"(density {density:.3g} %; {per_user:.1f} per user, {per_item:.1f} per item)",
-            f"splits     {len(self.train):,} training, {len(self.valid):,} validation, {len(self.test):,} test{dropped}",
-            *(f"modality   {modality.describe()}" for modality in self.modalities.values()),
+            f"data       {self.name}: {self.n_users:,} users, {self.n_items:,} items, "
+            f"{self.inter_num:,} interactions, density {density:.3g} %",
+            f"           {per_user:.1f} per user, {per_item:.1f} per item; "
+            f"{sizes}; {self.users_dropped:,} users dropped",
+            *(f"modality   {line}" for line in modalities),
         ]
 
 
@@ -130,14 +132,14 @@ def _drop_cold_users(dataset: Dataset, path: Path) -> None:
     dataset.valid, dataset.test = (_keep(split, trained[split.users]) for split in splits)
     dataset.users_dropped = len(cold)
     dataset.warnings.append(
-        f"{len(cold)} users without training interactions dropped from validation and test "
-        f"({rows - dataset.inter_num} rows); filter_out_cod_start_users=False keeps them"
+        f"users without training interactions: {len(cold)} dropped from validation and test, with "
+        f"{rows - dataset.inter_num} rows; filter_out_cod_start_users=False keeps them"
     )
     for name, split in zip(SPLITS[1:], (dataset.valid, dataset.test), strict=True):
         if not len(split):
             raise UserError(
-                f"{path}: no {name} rows are left once users without training interactions are dropped; give these "
-                f"users training rows, or set filter_out_cod_start_users=False"
+                f"{path}: no {name} rows are left without the {len(cold)} users who have no training rows; "
+                f"give them some, or set filter_out_cod_start_users=False"
             )
 
 
@@ -152,39 +154,37 @@ def _generate_demo(folder: Path) -> None:
         demo.generate(folder)
     except OSError as error:
         raise UserError(
-            f"cannot write the demo data to {folder}: {error.strerror}; set data_path=... to a folder that can be written"
+            f"cannot write the demo data to {folder}: {error.strerror}; "
+            f"set data_path=... to a folder that can be written"
         ) from error
     log.info(f"demo data generated in {folder}")
 
 
+def _fields(config: Config) -> list[str]:
+    return [config[key] for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "inter_splitting_label")]
+
+
 def _missing(config: Config, folder: Path, path: Path) -> str:
-    """What to say where there is no interactions file: what is missing, where, in which format, what to do."""
-    fields = (config[key] for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "inter_splitting_label"))
-    features = [
-        config[key] for key in MMREC_KEYS.values() if config[key] and not (folder / config[key]).is_file()
-    ]
-    files = [f"{path.name} (a table with the columns {', '.join(fields)}; {_labels()})"]
-    if features:
-        files.append(
-            f"{' and '.join(features)} (a row of numbers per item, or <modality>_knn<k>.npz instead)"
-        )
-    return (
-        f"data set '{config['dataset']}' is missing: looked in {folder} for {' and '.join(files)}{_nearest(folder, path)}; "
-        f"MMRec's data folders work unchanged (its README links the downloads), data_path=... points elsewhere, "
-        f"and -d demo needs no files"
+    """What is missing, where it was looked for, in which format it must be, and how to get it."""
+    absent = [source.features.name for source in configured(config, folder).values() if not source.present]
+    labels = ", ".join(f"{label} {split}" for label, split in enumerate(SPLITS))
+    content = (
+        f"'{config['dataset']}' is not in {folder}: missing {path.name} (a header and columns "
+        f"{', '.join(_fields(config))}, separated by {config['field_separator']!r}; ids from 0; {labels})"
     )
-
-
-def _labels() -> str:
-    return ", ".join(f"{label} {name}" for label, name in enumerate(SPLITS))
+    if absent:
+        content += f" and {', '.join(absent)} (a row of numbers per item; or <modality>_knn<k>.npz)"
+    return (
+        f"data set {content}{_nearest(folder, path)}; MMRec's data folders work unchanged (its README links "
+        f"the downloads), data_path=... points to data elsewhere, and -d demo needs none"
+    )
 
 
 def _nearest(folder: Path, path: Path) -> str:
-    """A file or a folder that may be the one that was meant."""
+    """The file or the folder that may have been meant."""
     if folder.is_dir():
-        found = sorted(file.name for file in folder.glob("*.inter"))
-        return f"; found {', '.join(found)}: is inter_file_name={path.name} right?" if found else ""
-    siblings = (
-        [other.name for other in folder.parent.iterdir() if other.is_dir()] if folder.parent.is_dir() else []
-    )
+        found = ", ".join(sorted(file.name for file in folder.glob("*.inter")))
+        return f"; found {found} there: is the inter_file_name {path.name} right?" if found else ""
+    parent = folder.parent
+    siblings = [other.name for other in parent.iterdir() if other.is_dir()] if parent.is_dir() else []
     return did_you_mean(folder.name, siblings)

@@ -16,20 +16,21 @@ if TYPE_CHECKING:
     from utils.config import Config
 
 MMREC_KEYS = {"image": "vision_feature_file", "text": "text_feature_file"}
-FEATURES_NAME = re.compile(r"(?P<name>[\w.+-]+)_feat\.npy")
-GRAPH_NAME = re.compile(r"(?P<name>[\w.+-]+)_knn(?P<k>[0-9]+)\.npz")
+NAME = r"[^./\\][^/\\]*"  # a part of file names, and not of hidden ones
+FEATURES_NAME = re.compile(rf"(?P<name>{NAME})_feat\.npy")
+GRAPH_NAME = re.compile(rf"(?P<name>{NAME})_knn(?P<k>[0-9]+)\.npz")
 
 
 @dataclass
 class Source:
-    """Files of a modality: where raw features are, or would be, and graphs by their number of neighbours."""
+    """Files of a modality, there or not: raw features, and graphs by their number of neighbours."""
 
     features: Path
     graphs: dict[int, Path] = field(default_factory=dict)
 
     @property
     def present(self) -> bool:
-        return self.features.is_file() or bool(self.graphs)
+        return any(path.is_file() for path in (self.features, *self.graphs.values()))
 
 
 def find_modalities(
@@ -40,7 +41,7 @@ def find_modalities(
     One that is configured without a file being there is left out with a warning. Raises UserError.
     """
     wanted = config["modalities"]
-    sources = _configured(config, folder)
+    sources = configured(config, folder)
     if isinstance(wanted, list) or not sources:
         sources = _by_name(folder) | sources
     for name in sources:
@@ -49,23 +50,28 @@ def find_modalities(
         names = _check_known(wanted, [name for name in sources if sources[name].present], folder)
     else:
         names = _leave_out(sources, folder, warn)
-    cache = config.path("cache_path")
-    return {
-        name: Modality(
-            name, config["dataset"], n_items, sources[name].features, sources[name].graphs, cache, warn
-        )
-        for name in names
-    }
+    return {name: _modality(name, sources[name], config, n_items, warn) for name in names}
 
 
-def _configured(config: Config, folder: Path) -> dict[str, Source]:
-    """What MMRec's two keys and a mapping `modalities` name."""
+def configured(config: Config, folder: Path) -> dict[str, Source]:
+    """What MMRec's two keys and a mapping `modalities` name, there or not. Raises UserError."""
     sources = {name: Source(folder / config[key]) for name, key in MMREC_KEYS.items() if config[key]}
     if isinstance(config["modalities"], Mapping):
-        sources |= {
-            str(name): _read_entry(str(name), entry, folder) for name, entry in config["modalities"].items()
-        }
+        entries = config["modalities"].items()
+        sources |= {str(name): _read_entry(str(name), entry, folder) for name, entry in entries}
     return sources
+
+
+def _modality(
+    name: str, source: Source, config: Config, n_items: int, warn: Callable[[str], None]
+) -> Modality:
+    for path in source.graphs.values():
+        if not path.is_file():
+            raise UserError(
+                f"modalities: graph {path} of {name} is not there; correct the name, or leave it out"
+            )
+    cache = config.path("cache_path")
+    return Modality(name, config["dataset"], n_items, source.features, source.graphs, cache, warn)
 
 
 def _read_entry(name: str, entry: Any, folder: Path) -> Source:
@@ -73,21 +79,15 @@ def _read_entry(name: str, entry: Any, folder: Path) -> Source:
     if isinstance(entry, str):
         entry = {"graph" if entry.endswith(".npz") else "features": entry}
     expected = f"modalities: {name} expects a file, or {{features: file, graph: file}}, got"
-    if (
-        not isinstance(entry, Mapping)
-        or not entry
-        or not all(isinstance(file, str) for file in entry.values())
-    ):
+    if not (isinstance(entry, Mapping) and entry and all(isinstance(file, str) for file in entry.values())):
         raise UserError(f"{expected} {entry!r}")
     for key in entry:
         if key not in ("features", "graph"):
             raise UserError(f"{expected} '{key}'{did_you_mean(str(key), ('features', 'graph'))}")
-    if not re.fullmatch(r"[\w.+-]+", name):
-        raise UserError(f"modalities: {name!r} is no name; expected letters, digits, '_', '-', '.' and '+'")
-    source = Source(folder / entry.get("features", f"{name}_feat.npy"))
-    return (
-        Source(source.features, _named_graph(name, folder / entry["graph"])) if "graph" in entry else source
-    )
+    if not re.fullmatch(NAME, name):
+        raise UserError(f"modalities: {name!r} is no name; expected one without slashes or a leading dot")
+    graphs = _named_graph(name, folder / entry["graph"]) if "graph" in entry else {}
+    return Source(folder / entry.get("features", f"{name}_feat.npy"), graphs)
 
 
 def _named_graph(name: str, path: Path) -> dict[int, Path]:
@@ -97,8 +97,6 @@ def _named_graph(name: str, path: Path) -> dict[int, Path]:
             f"modalities: graph {path.name} of {name} does not say its number of neighbours; "
             f"expected a name that ends in knn<k>.npz, such as {name}_knn10.npz"
         )
-    if not path.is_file():
-        raise UserError(f"modalities: graph {path} of {name} is not there; correct the name, or leave it out")
     return {int(match[1]): path}
 
 
@@ -132,8 +130,9 @@ def _leave_out(sources: Mapping[str, Source], folder: Path, warn: Callable[[str]
     """Names of the modalities with files, image and text first; a warning for each of the others."""
     for name, source in sources.items():
         if not source.present:
+            files = ", ".join([source.features.name, *(path.name for path in source.graphs.values())])
             warn(
-                f"modality '{name}' left out: neither {source.features.name} nor {name}_knn<k>.npz is in {folder}"
+                f"modality '{name}' left out, as its files are not in {folder}: {files} or {name}_knn<k>.npz"
             )
     first = {name: place for place, name in enumerate(MMREC_KEYS)}
     present = [name for name, source in sources.items() if source.present]

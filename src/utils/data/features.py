@@ -6,134 +6,144 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from utils.errors import UserError
 
-BLOCK_BYTES = 2**24
+BLOCK_VALUES = 2**21
 MAGIC = b"\x93NUMPY"
-HEADER_READERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
+EXPECTED = "expected an (items, width) matrix of numbers, saved with numpy.save"
 
 
 @dataclass(frozen=True)
-class Content:
-    """What reading all of a feature file shows: a hash of its values, and warnings."""
+class FeatureFile:
+    """A .npy file whose header is right: a numeric matrix `shape` = (I, F), of which no value is read yet."""
 
-    digest: str
-    warnings: list[str]
+    path: Path
+    shape: tuple[int, int]
+    dtype: np.dtype
+    fortran: bool
+    offset: int
 
-
-def open_features(path: Path, n_items: int) -> np.memmap:
-    """The file as a read-only memory map (I, F) of its own type; values are not looked at.
-
-    Raises UserError for what is no plain numeric matrix with a row per item.
-    """
-    try:
-        with open(path, "rb") as file:
-            shape, fortran, dtype = _read_header(path, file)
-            offset, size = file.tell(), path.stat().st_size
-        _check_layout(path, shape, dtype, n_items)
-        if size < offset + int(np.prod(shape)) * dtype.itemsize:
+    @classmethod
+    def open(cls, path: Path, n_items: int) -> FeatureFile:
+        """Raises UserError for what is no numeric matrix with a row for each item."""
+        try:
+            with open(path, "rb") as file:
+                shape, fortran, dtype = _read_header(path, file)
+                offset = file.tell()
+            _check_layout(path, shape, dtype, n_items)
+            found, expected = path.stat().st_size, offset + shape[0] * shape[1] * dtype.itemsize
+        except OSError as error:
             raise UserError(
-                f"{path} is truncated: expected {offset + int(np.prod(shape)) * dtype.itemsize} bytes for {shape} "
-                f"{dtype}, found {size}; copy or download it again"
+                f"cannot read {path}: {error.strerror}; check the file and its permissions"
+            ) from error
+        if found < expected:
+            raise UserError(
+                f"{path} is truncated: expected {expected} bytes for shape {shape} and type {dtype}, "
+                f"found {found}; copy or download it again"
             )
-        return np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
-    except OSError as error:
-        raise UserError(
-            f"cannot read {path}: {error.strerror}; check the file and its permissions"
-        ) from error
+        return cls(path, shape, dtype, fortran, offset)
+
+    def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """First row and rows, as they are in the file, of consecutive blocks of some megabytes."""
+        step = max(1, BLOCK_VALUES // self.shape[1])
+        for start in range(0, self.shape[0], step):
+            # A map for each block: the pages that were read stay in memory as long as their map does.
+            rows = np.memmap(
+                self.path, self.dtype, "r", self.offset, self.shape, "F" if self.fortran else "C"
+            )
+            yield start, rows[start : start + step]
 
 
-def _read_header(path: Path, file) -> tuple[tuple[int, ...], bool, np.dtype]:
-    advice = "expected an (items, width) matrix of numbers saved with numpy.save"
+def _read_header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     if file.read(len(MAGIC)) != MAGIC:
-        raise UserError(f"{path} is no .npy file; {advice}")
+        raise UserError(f"{path} is no .npy file; {EXPECTED}")
     file.seek(0)
     try:
-        return HEADER_READERS[np.lib.format.read_magic(file)](file)
-    except (KeyError, ValueError) as error:
-        raise UserError(f"{path} has a damaged .npy header; {advice}") from error
+        if np.lib.format.read_magic(file) == (1, 0):
+            return np.lib.format.read_array_header_1_0(file)
+        return np.lib.format.read_array_header_2_0(file)
+    except ValueError as error:
+        raise UserError(f"{path} has a damaged header; {EXPECTED}") from error
 
 
 def _check_layout(path: Path, shape: tuple[int, ...], dtype: np.dtype, n_items: int) -> None:
     if dtype.hasobject:
         raise UserError(
-            f"{path} holds pickled Python objects, which are never loaded; expected numbers: save it again with "
-            f"numpy.save(path, features.astype('float32'))"
+            f"{path} holds pickled Python objects, which are never loaded; {EXPECTED}, "
+            f"for instance numpy.save(path, features.astype('float32'))"
         )
     if dtype.kind not in "fiu":
-        raise UserError(f"{path} holds values of type {dtype}; expected floating-point or whole numbers")
+        raise UserError(f"{path} holds values of type {dtype}; {EXPECTED}")
     if len(shape) != 2:
-        raise UserError(f"{path} has shape {shape}; expected two dimensions, (items, width)")
+        raise UserError(f"{path} has shape {shape}, {len(shape)} dimensions; {EXPECTED}")
     if not shape[1]:
-        raise UserError(f"{path} has rows without a value, shape {shape}; expected at least one column")
+        raise UserError(f"{path} has shape {shape}, no column; {EXPECTED}")
     if shape[0] != n_items:
-        raise UserError(
-            f"{path} has {shape[0]} rows, and the interactions have {n_items} items (the largest item id plus one); "
-            f"expected a row for every item, in the order of item ids"
-        )
+        raise UserError(f"{path} has {shape[0]} rows; {rows_expected(n_items)}")
 
 
-def blocks(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """First row and rows of consecutive blocks of some megabytes."""
-    step = max(1, BLOCK_BYTES // (features.shape[1] * 8))
-    for start in range(0, len(features), step):
-        yield start, features[start : start + step]
+def rows_expected(n_items: int) -> str:
+    """What is expected of the rows of a file with a row for each item."""
+    return (
+        f"expected {n_items}, one for each item of the interactions (largest id plus one) in the order of ids"
+    )
 
 
-def to_float32(block: np.ndarray) -> np.ndarray:
-    """A fresh, contiguous float32 copy; what is too large for float32 becomes infinite."""
-    with np.errstate(over="ignore"):
-        return block.astype(np.float32, order="C")
+@dataclass(frozen=True)
+class Content:
+    """What reading a whole file of features shows: a hash of its values, and warnings."""
+
+    digest: str
+    warnings: list[str]
 
 
-def read_content(path: Path, features: np.ndarray) -> Content:
-    """Hash, all-zero and repeated rows of features (I, F), in one pass over their blocks.
-
-    Raises UserError for values that are no finite float32 numbers.
-    """
-    digest = hashlib.blake2b(f"{features.dtype.str}{features.shape}".encode(), digest_size=16)
-    finite, zero, repeats = [], [], []
-    seen: dict[bytes, int] = {}
-    for start, raw in blocks(features):
+def read_content(file: FeatureFile) -> Content:
+    """What one pass over the values shows. Raises UserError for NaN and infinity."""
+    digest = hashlib.blake2b(f"{file.dtype.str} {file.shape}".encode(), digest_size=16)
+    finite, zero = np.empty((2, file.shape[0]), dtype=bool)
+    first_with: dict[bytes, int] = {}
+    earlier = np.arange(file.shape[0])  # the first row that equals this one
+    for start, raw in file.blocks():
         digest.update(np.ascontiguousarray(raw))
-        block = to_float32(raw)
-        finite.append(np.isfinite(block).all(1))
-        zero.append(~block.any(1))
-        block += 0.0  # -0.0 and 0.0 are one number
-        for row, values in enumerate(block, start):
-            first = seen.setdefault(hashlib.blake2b(values, digest_size=16).digest(), row)
-            if first != row and not zero[-1][row - start]:
-                repeats.append((row, first))
-    _check_finite(path, np.concatenate(finite))
-    return Content(digest.hexdigest(), _row_warnings(path, np.concatenate(zero), repeats))
+        rows, place = to_float32(raw), slice(start, start + len(raw))
+        finite[place], zero[place] = np.isfinite(rows).all(1), ~rows.any(1)
+        rows += 0.0  # -0.0 and 0.0 are one number
+        for row, values in enumerate(rows, start):
+            earlier[row] = first_with.setdefault(hashlib.blake2b(values, digest_size=16).digest(), row)
+    _check_finite(file.path, finite)
+    return Content(digest.hexdigest(), _row_warnings(file.path, zero, earlier))
+
+
+def to_float32(rows: np.ndarray) -> np.ndarray:
+    """A contiguous float32 copy; what is too large for float32 becomes infinite."""
+    with np.errstate(over="ignore"):
+        return rows.astype(np.float32, order="C")
 
 
 def _check_finite(path: Path, finite: np.ndarray) -> None:
     bad = np.flatnonzero(~finite)
     if len(bad):
         raise UserError(
-            f"{path} has {len(bad)} rows with NaN or infinite values (in float32), the first in row {bad[0]}; "
-            f"expected finite numbers: replace them, for instance by the column means"
+            f"{path} has NaN or infinite values, as float32, in {len(bad)} of {len(finite)} rows, "
+            f"the first in row {bad[0]}; replace them, for instance by the means of their columns"
         )
 
 
-def _row_warnings(path: Path, zero: np.ndarray, repeats: list[tuple[int, int]]) -> list[str]:
+def _row_warnings(path: Path, zero: np.ndarray, earlier: np.ndarray) -> list[str]:
     warnings = []
+    repeated = np.flatnonzero((earlier < np.arange(len(earlier))) & ~zero)
     if zero.any():
         warnings.append(
-            f"{zero.sum()} all-zero rows in {path.name} (first: row {zero.argmax()}); "
-            f"such an item has no neighbour but itself in kNN graphs"
+            f"all-zero rows in {path.name}: {zero.sum()}, the first is row {zero.argmax()}; "
+            f"such an item has no neighbour but itself in a kNN graph"
         )
-    if repeats:
-        row, first = repeats[0]
+    if len(repeated):
         warnings.append(
-            f"{len(repeats)} rows of {path.name} equal an earlier one (first: row {row}, equal to row {first}); "
-            f"equal similarities in kNN graphs are ordered by lower id"
+            f"duplicated rows in {path.name}: {len(repeated)} equal an earlier row, the first is "
+            f"row {repeated[0]}, equal to row {earlier[repeated[0]]}; ties in a kNN graph break by lower id"
         )
     return warnings

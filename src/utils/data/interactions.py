@@ -21,7 +21,7 @@ MANY_IDS = 10_000_000  # from here on, ids that are mostly unused cost gigabytes
 SPARSE_IDS = 50
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Interactions:
     """Users, items and labels (n,) int64 in file order, a repeated line once; ids count from 0."""
 
@@ -38,30 +38,34 @@ def read_interactions(
 
     A line is a row, and quotes mean nothing. Raises UserError, with the line where there is one.
     """
-    separator = "\t" if separator == "\\t" else separator  # '\t' in single quotes is no tab to YAML
+    separator = "\t" if separator == "\\t" else separator  # YAML's '\t' is two characters, and means the tab
     if len(separator) != 1:
         raise UserError(f"field_separator is {separator!r}; expected one character, such as a tab or a comma")
     names = (user_field, item_field, label_field)
+    table = _read(path, names, separator)
+    if not table.size:
+        raise UserError(f"{path} has a header and nothing below it; expected a line for each interaction")
+    for name, ids in zip(names[:2], table[:2], strict=True):
+        _check_dense(path, name, ids)
+    table, warnings = _merge(path, table)
+    _check_splits(path, label_field, table[2])
+    return Interactions(*table, warnings)
+
+
+def _read(path: Path, names: Sequence[str], separator: str) -> np.ndarray:
+    """The named columns as a table (3, n)."""
     try:
         columns = _find_columns(path, names, separator)
         table = _read_fast(path, names, separator)
-        if table is None:
-            table = _read_by_line(path, names, columns, separator)
+        return _read_by_line(path, names, columns, separator) if table is None else table
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path} is no UTF-8 text; expected a plain table, unpacked and saved as UTF-8"
+            f"{path} is no UTF-8 text; expected a plain table: unpack it, or save it as UTF-8"
         ) from error
     except OSError as error:
         raise UserError(
             f"cannot read {path}: {error.strerror}; check the file and its permissions"
         ) from error
-    if not table.shape[1]:
-        raise UserError(f"{path} has a header and no interactions; expected a line for each interaction")
-    for name, ids in zip(names[:2], table, strict=False):
-        _check_dense(path, name, ids)
-    table, warnings = _merge(path, table)
-    _check_splits(path, label_field, table[2])
-    return Interactions(*table, warnings)
 
 
 def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
@@ -87,11 +91,11 @@ def _find_columns(path: Path, names: Sequence[str], separator: str) -> list[int]
 
 
 def _header_hint(name: str, header: Sequence[str], separator: str) -> str:
-    found = f"found {', '.join(repr(column) for column in header)}"
-    if all(re.fullmatch(r"-?\d+(\.\d+)?", column) for column in header):
-        return f"its first line is {found.removeprefix('found ')}, which is no header; write the column names there"
+    found = f"found {', '.join(map(repr, header))}"
+    if all(re.fullmatch(r"-?[0-9.]+", column) for column in header):
+        return f"{found} in its first line, which is no header: write the names of the columns there"
     if len(header) == 1:
-        found += f", a single column: is field_separator {separator!r} right?"
+        return f"{found} alone: is the field_separator {separator!r} right?"
     return found + did_you_mean(name, header)
 
 
@@ -133,41 +137,38 @@ def _read_by_line(path: Path, names: Sequence[str], columns: Sequence[int], sepa
 
 
 def _whole(text: str, name: str, where: str) -> int:
-    if not re.fullmatch(r"[+-]?[0-9]+", text.strip()):
-        raise UserError(f"{where}: {name} is {text!r}; expected a whole number from 0, such as 3 (not 3.0)")
-    value = int(text)
-    if not 0 <= value < 2**63:
-        raise UserError(
-            f"{where}: {name} is {value}; expected a whole number from 0 to the number of ids less one"
-        )
-    return value
+    if re.fullmatch(r"[+-]?[0-9]+", text.strip()) and 0 <= int(text) < 2**63:
+        return int(text)
+    raise UserError(f"{where}: {name} is {text!r}; expected a whole number from 0, written without a point")
 
 
 def _check_dense(path: Path, name: str, ids: np.ndarray) -> None:
     size = int(ids.max()) + 1
     if size > MANY_IDS and size > SPARSE_IDS * (distinct := len(np.unique(ids))):
         raise UserError(
-            f"{path}: {name} runs to {size - 1}, and only {distinct} different ids occur: these look like raw ids; "
-            f"re-index them to 0..{distinct - 1}, and the rows of feature files with them"
+            f"{path}: {name} runs up to {size - 1}, with only {distinct} different ids: these look like raw "
+            f"ids; expected ids re-indexed to 0..{distinct - 1} (rows of feature files follow item ids)"
         )
 
 
 def _merge(path: Path, table: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """The table with every repeated line once, and what there is to say about repetitions."""
+    """The table with each repeated row once, and what there is to say about repetitions."""
     warnings = []
     users, items, labels = table
     n_items = int(items.max()) + 1
-    keys, first = np.unique((users * n_items + items) * 3 + labels, return_index=True)
-    if repeated := table.shape[1] - len(first):
-        warnings.append(f"{repeated} duplicated rows of {path.name} merged (same user, item and split)")
+    keys, first = np.unique((users * n_items + items) * len(SPLITS) + labels, return_index=True)
+    if len(first) < len(users):
+        warnings.append(
+            f"duplicated rows in {path.name}: {len(users) - len(first)} merged (same user, item and split)"
+        )
         table = table[:, np.sort(first)]
-    pairs = keys // 3
+    pairs = keys // len(SPLITS)
     shared = np.unique(pairs[1:][pairs[1:] == pairs[:-1]])
     if len(shared):
         user, item = divmod(int(shared[0]), n_items)
         warnings.append(
-            f"{len(shared)} user-item pairs of {path.name} stand in more than one split (first: user {user}, item "
-            f"{item}); training items are masked in the ranking, so such a held-out item can never be hit"
+            f"user-item pairs in more than one split of {path.name}: {len(shared)}, the first is "
+            f"user {user}, item {item}; training items are masked in the ranking, so held out they can never be hit"
         )
     return table, warnings
 
@@ -176,8 +177,8 @@ def _check_splits(path: Path, label_field: str, labels: np.ndarray) -> None:
     counts = np.bincount(labels, minlength=3)
     for label, (split, count) in enumerate(zip(SPLITS, counts, strict=True)):
         if not count:
-            found = ", ".join(f"{n} {name}" for name, n in zip(SPLITS, counts, strict=True))
+            found = ", ".join(f"{n} of {name}" for name, n in zip(SPLITS, counts, strict=True))
             raise UserError(
-                f"{path} has no {split} rows ({label_field} {label}); found {found}: "
-                f"mark some rows with {label_field} {label}"
+                f"{path} has no {split} rows, found {found}; expected some with {label_field} {label}: "
+                f"move a part of the interactions there"
             )

@@ -10,112 +10,101 @@ from pathlib import Path
 import numpy as np
 
 from common.graph import ItemKNN
+from utils.data.features import rows_expected
 from utils.errors import UserError
 from utils.files import write_npz
 
 KEYS = ("neighbours", "cosine")
+EXPECTED = "expected an .npz file with neighbours (items, k) int32 and cosine (items, k) float32"
 
 
-def read_knn(path: Path, n_items: int, k: int | None = None) -> ItemKNN:
-    """The graph of a file, checked; rows are put in order of falling cosine where they are not.
+def read_knn(path: Path, n_items: int, k: int) -> ItemKNN:
+    """The graph of a file with `k` neighbours for each of `n_items` items. Raises UserError.
 
-    `k` is the number of neighbours that the file's name promises. An item need not be among its own
-    neighbours: where many items have the same features, ready-made graphs leave it out. Raises UserError.
+    It is taken as it is: an item need not be among its own neighbours, as graphs made elsewhere lose the self
+    edge where many items have the same features. Rows that are not by falling cosine are sorted.
     """
-    neighbours, cosine = _read_arrays(path)
+    try:
+        neighbours, cosine = _read_arrays(path)
+    except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"cannot read {path}: {error}; {EXPECTED}") from error
     _check_shapes(path, neighbours, cosine, n_items, k)
     _check_values(path, neighbours, cosine, n_items)
-    return _in_order(neighbours.astype(np.int32), cosine.astype(np.float32))
+    return _sorted(neighbours.astype(np.int32), cosine.astype(np.float32))
 
 
 def _read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    advice = "expected an .npz file with neighbours (I, k) and cosine (I, k)"
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found = getattr(file, "files", None)
-            if found is None or not set(KEYS) <= set(found):
-                missing = " and ".join(key for key in KEYS if key not in (found or ()))
+    with open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise UserError(f"{path} is no .npz file, or is truncated; {EXPECTED}")
+        file.seek(0)
+        arrays = np.load(file, allow_pickle=False)
+        for key in KEYS:
+            if key not in arrays.files:
                 raise UserError(
-                    f"{path} has no {missing}; found {', '.join(found or ()) or 'nothing'}; {advice}"
+                    f"{path} has no '{key}', it has {', '.join(arrays.files) or 'nothing'}; {EXPECTED}"
                 )
-            return file["neighbours"], file["cosine"]
-    except UserError:
-        raise
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise UserError(f"{path} cannot be read ({error}); {advice}") from error
+        return np.asarray(arrays["neighbours"]), np.asarray(arrays["cosine"])
 
 
-def _check_shapes(
-    path: Path, neighbours: np.ndarray, cosine: np.ndarray, n_items: int, k: int | None
-) -> None:
-    shape = neighbours.shape
-    if neighbours.dtype.kind not in "iu" or cosine.dtype.kind not in "fiu":
+def _check_shapes(path: Path, neighbours: np.ndarray, cosine: np.ndarray, n_items: int, k: int) -> None:
+    if neighbours.dtype.kind not in "iu" or cosine.dtype.kind != "f":
         raise UserError(
-            f"{path} has neighbours of type {neighbours.dtype} and cosine of type {cosine.dtype}; "
-            f"expected int32 and float32"
+            f"{path} has neighbours of {neighbours.dtype} and cosine of {cosine.dtype}; {EXPECTED}"
         )
-    if len(shape) != 2 or not shape[1] or cosine.shape != shape:
-        raise UserError(f"{path} has neighbours {shape} and cosine {cosine.shape}; expected both (items, k)")
-    if shape[0] != n_items:
+    if neighbours.ndim != 2 or cosine.shape != neighbours.shape:
+        raise UserError(f"{path} has neighbours {neighbours.shape} and cosine {cosine.shape}; {EXPECTED}")
+    if len(neighbours) != n_items:
+        raise UserError(f"{path} has {len(neighbours)} rows; {rows_expected(n_items)}")
+    if neighbours.shape[1] != k:
         raise UserError(
-            f"{path} has {shape[0]} rows, and the interactions have {n_items} items (the largest item id plus one); "
-            f"expected a row for every item, in the order of item ids"
-        )
-    if k is not None and shape[1] != k:
-        raise UserError(
-            f"{path} has {shape[1]} neighbours per item, and its name says {k}; rename or rebuild it"
+            f"{path} holds {neighbours.shape[1]} neighbours, its name says {k}; rename it, or build it anew"
         )
 
 
 def _check_values(path: Path, neighbours: np.ndarray, cosine: np.ndarray, n_items: int) -> None:
-    for wrong in np.argwhere((neighbours < -1) | (neighbours >= n_items))[:1]:
+    for row, column in np.argwhere((neighbours < -1) | (neighbours >= n_items))[:1]:
         raise UserError(
-            f"{path}, row {wrong[0]}: neighbour {neighbours[tuple(wrong)]} is no item; expected ids 0 to "
-            f"{n_items - 1}, or -1 for none: rebuild the file for these items"
+            f"{path}, row {row}: neighbour {neighbours[row, column]} is no item; "
+            f"expected ids from 0 to {n_items - 1}, or -1 for none: build the file anew for these items"
         )
     bad = ((neighbours >= 0) & ~np.isfinite(cosine)).any(1)
     if bad.any():
         raise UserError(
-            f"{path} has {bad.sum()} rows with NaN or infinite cosines, the first in row {bad.argmax()}; "
-            f"rebuild it from features without such values"
+            f"{path} has NaN or infinite cosines in {bad.sum()} rows, the first in row {bad.argmax()}; "
+            f"expected numbers: build it anew from features that are finite"
         )
 
 
-def _in_order(neighbours: np.ndarray, cosine: np.ndarray) -> ItemKNN:
-    """By falling cosine, ties as they stand, places without a neighbour last and 0."""
-    value = np.where(neighbours >= 0, cosine, -np.inf).astype(np.float32)
-    order = np.argsort(-value, axis=1, kind="stable")
-    neighbours, value = np.take_along_axis(neighbours, order, 1), np.take_along_axis(value, order, 1)
-    return ItemKNN(neighbours, np.where(neighbours >= 0, value, np.float32(0)))
+def _sorted(neighbours: np.ndarray, cosine: np.ndarray) -> ItemKNN:
+    """By falling cosine, equal ones as they stand; places without a neighbour last, with cosine 0."""
+    cosine = np.where(neighbours >= 0, cosine, -np.inf).astype(np.float32)
+    order = np.argsort(-cosine, axis=1, kind="stable")
+    neighbours, cosine = (np.take_along_axis(array, order, 1) for array in (neighbours, cosine))
+    return ItemKNN(neighbours, np.where(neighbours >= 0, cosine, np.float32(0)))
 
 
 def cached_knn(
     path: Path, n_items: int, k: int, compute: Callable[[], ItemKNN], warn: Callable[[str], None]
 ) -> ItemKNN:
-    """The graph in the cache file `path`, or else the computed one, kept there.
+    """The graph in the cache file `path`, or the computed one, which is then kept there.
 
-    A damaged file is replaced; where nothing can be written, the graph is computed anew each time.
+    A damaged file is replaced, and where nothing can be written the result is the same; both with a warning.
     """
-    if path.exists():
-        try:
+    try:
+        if path.exists():
             return read_knn(path, n_items, k)
-        except UserError as error:
-            warn(f"cached kNN graph computed anew: {error}")
+    except (OSError, UserError) as error:
+        warn(f"cached kNN graph is computed anew: {error}")
     knn = compute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_npz(path, neighbours=knn.neighbours, cosine=knn.cosine)
     except OSError as error:
         warn(
-            f"kNN graph not cached: cannot write to {path.parent} ({error.strerror}); set cache_path=... elsewhere"
+            f"kNN graph not kept, as {path.parent} cannot be written ({error.strerror}); "
+            f"set cache_path=... to a folder that can be"
         )
     return knn

@@ -6,22 +6,20 @@ import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from common.graph import KNN_VERSION, ItemKNN, item_knn
-from utils.data.features import Content, blocks, open_features, read_content
+from utils.data.features import Content, FeatureFile, read_content
 from utils.data.knn_files import cached_knn, read_knn
 from utils.errors import UserError
 
 
 class Modality:
-    """Content of the items, as raw features (I, F), as kNN graphs, or as both.
+    """Content of the items of a data set, as raw features (I, F), as kNN graphs by their k, or as both.
 
-    Shapes and graph files are checked at once, the values of features when they are first needed. `shape` is
-    that of the raw features, None without them. `features_file` is where raw features are, or would be; `warn`
-    takes what is worth a warning. Raises UserError.
+    `features_file` is where raw features are, or would be. Headers and graphs are checked at once, the values
+    of features when they are first needed; `warn` takes what deserves a warning. Raises UserError.
     """
 
     def __init__(
@@ -35,12 +33,10 @@ class Modality:
         warn: Callable[[str], None],
     ):
         self.name, self.dataset, self.n_items = name, dataset, n_items
-        self.features_file = features_file if features_file.is_file() else None
         self.graph_files = dict(sorted(graph_files.items()))
-        self.cache_path, self._warn, self._expected_file = cache_path, warn, features_file
-        raw = open_features(features_file, n_items) if self.has_features else None
-        self.shape: tuple[int, int] | None = raw.shape if raw is not None else None
-        self.dtype: np.dtype | None = raw.dtype if raw is not None else None
+        self.cache_path = cache_path
+        self._raw = FeatureFile.open(features_file, n_items) if features_file.is_file() else None
+        self._expected, self._warn = features_file, warn
         for k, path in self.graph_files.items():
             read_knn(path, n_items, k)
         self._content: Content | None = None
@@ -49,73 +45,79 @@ class Modality:
 
     @property
     def has_features(self) -> bool:
-        return self.features_file is not None
+        return self._raw is not None
+
+    @property
+    def features_file(self) -> Path | None:
+        return self._raw.path if self._raw else None
+
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """Of the raw features, None without them."""
+        return self._raw.shape if self._raw else None
 
     def features(self) -> Tensor:
         """Raw features (I, F) float32, a fresh copy at every call."""
-        raw = self._raw()
-        self._check_content()
+        raw = self._checked()
         features = torch.empty(raw.shape, dtype=torch.float32)
-        out = features.numpy()
-        for start, block in blocks(raw):
-            out[start : start + len(block)] = block
+        for start, rows in raw.blocks():
+            features.numpy()[start : start + len(rows)] = rows
         return features
 
     def knn(self, k: int) -> ItemKNN:
-        """The k nearest items of each: from the smallest graph file with as many, else from the features."""
+        """The k nearest items of each, from the smallest graph file that has as many, else from the features."""
         if k < 1:
-            raise UserError(f"knn_k must be at least 1, got {k}")
-        large_enough = [size for size in self.graph_files if size >= k]
-        if large_enough:
-            knn = read_knn(self.graph_files[large_enough[0]], self.n_items)
-            return ItemKNN(knn.neighbours[:, :k].copy(), knn.cosine[:, :k].copy())
-        if not self.has_features:
+            raise UserError(f"knn_k={k} was asked; expected at least 1, which is the item itself")
+        for size, path in self.graph_files.items():
+            if size >= k:
+                knn = read_knn(path, self.n_items, size)
+                return ItemKNN(knn.neighbours[:, :k].copy(), knn.cosine[:, :k].copy())
+        if not self._raw:
             size, path = list(self.graph_files.items())[-1]
             raise UserError(
-                f"{path.name} holds {size} neighbours, knn_k={k} was asked; "
-                f"provide {self._expected_file} or lower knn_k"
+                f"{path} holds {size} neighbours, knn_k={k} was asked; "
+                f"provide {self._expected.name} or lower knn_k"
             )
         if k not in self._computed:
+            self._checked()
+            path = self.cache_path / f"{self.name}-knn{k}-{self._cache_key(k)}.npz"
             self._computed[k] = cached_knn(
-                self._cache_file(k), self.n_items, k, lambda: item_knn(self.features(), k), self._warn
+                path, self.n_items, k, lambda: item_knn(self.features(), k), self._warn
             )
         return self._computed[k]
 
     def describe(self) -> str:
         """Name, raw features and graph files, in one line."""
         parts = [f"kNN graph {path.name}" for path in self.graph_files.values()]
-        if self.shape:
-            parts.insert(0, f"raw features {self.shape} {self.dtype} {self.features_file.name}")
-        return f"{self.name}: {'; '.join(parts)}"
+        if self._raw:
+            parts.insert(0, f"raw features {self._raw.path.name} {self._raw.shape} {self._raw.dtype}")
+        return f"{self.name}: {', '.join(parts)}"
 
     def digest(self) -> str:
-        """Hash of the content of all its files."""
+        """Hash of its name and of the content of all its files."""
         if self._digest is None:
-            files = [self.features_file] if self.features_file else []
-            parts = [f"{path.name} {_hash_file(path)}" for path in (*files, *self.graph_files.values())]
-            self._digest = hashlib.blake2b(" ".join([self.name, *parts]).encode(), digest_size=16).hexdigest()
+            files = [self._raw.path, *self.graph_files.values()] if self._raw else self.graph_files.values()
+            text = " ".join([self.name, *(f"{path.suffix} {_hash_file(path)}" for path in files)])
+            self._digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
         return self._digest
 
-    def _raw(self) -> np.memmap:
-        if self.features_file is None:
+    def _checked(self) -> FeatureFile:
+        """The raw features, their values read and checked once."""
+        if not self._raw:
             graphs = ", ".join(path.name for path in self.graph_files.values())
             raise UserError(
-                f"modality '{self.name}' of '{self.dataset}' has only a kNN graph ({graphs}), no raw features; "
-                f"this model needs {self._expected_file}"
+                f"modality '{self.name}' of '{self.dataset}' has only a kNN graph ({graphs}), "
+                f"no raw features; this model needs {self._expected}"
             )
-        return open_features(self.features_file, self.n_items)
-
-    def _check_content(self) -> Content:
         if self._content is None:
-            self._content = read_content(self.features_file, self._raw())
+            self._content = read_content(self._raw)
             for warning in self._content.warnings:
                 self._warn(warning)
-        return self._content
+        return self._raw
 
-    def _cache_file(self, k: int) -> Path:
-        text = f"{self._check_content().digest} {k} {KNN_VERSION}"
-        key = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-        return self.cache_path / f"{self.name}-knn{k}-{key}.npz"
+    def _cache_key(self, k: int) -> str:
+        text = f"{self._content.digest} {k} {KNN_VERSION}"
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _hash_file(path: Path) -> str:
