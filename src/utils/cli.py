@@ -38,7 +38,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; 0, or 2 after a user's error, or 130 where the user stopped it."""
+    """Run the command line; 0, 1 where all trials of a model failed, 2 after a user's error, 130 where stopped."""
     try:
         return _run(sys.argv[1:] if argv is None else argv)
     except UserError as error:
@@ -74,10 +74,10 @@ def _run(argv: list[str]) -> int:
         )
     from utils.experiments.sweep import run_all
 
-    run_all(
+    sweeps = run_all(
         _distinct(arguments.model), _distinct(arguments.dataset), overrides, arguments.grid, "command line"
     )
-    return 0
+    return 0 if all(sweep.trials for sweep in sweeps) else 1
 
 
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:

@@ -19,7 +19,7 @@ def calls(monkeypatch):
     """The arguments of every run_all, which runs nothing."""
     seen: list[tuple] = []
     sweep = types.ModuleType("utils.experiments.sweep")
-    sweep.run_all = lambda *arguments: seen.append(arguments)
+    sweep.run_all = lambda *arguments: seen.append(arguments) or []
     monkeypatch.setitem(sys.modules, "utils.experiments.sweep", sweep)
     return seen
 
