@@ -89,9 +89,13 @@ def table(rows: dict[str, dict[str, float]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=synthetic.SIZES, default="baby")
-    parser.add_argument("--models", nargs="+", choices=CASES, default=list(CASES), metavar="CASE", help=", ".join(CASES))
+    parser.add_argument(
+        "--models", nargs="+", choices=CASES, default=list(CASES), metavar="CASE", help=", ".join(CASES)
+    )
     parser.add_argument("--epochs", type=int, default=3, help="counted epochs (default 3)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="torch threads (default: all cores)")
+    parser.add_argument(
+        "--threads", type=int, default=os.cpu_count(), help="torch threads (default: all cores)"
+    )
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     parser.add_argument("--one", choices=CASES, help=argparse.SUPPRESS)  # the child process of one case
     args = parser.parse_args()
@@ -112,9 +116,13 @@ def main() -> None:
             sys.exit(f"{case} failed:\n{child.stderr}")
         rows[case] = json.loads(child.stdout.splitlines()[-1])
         print(f"{case:18}" + "  ".join(f"{name} {rows[case][name]:.2f}" for name in COLUMNS), flush=True)
-    print(f"\n{args.size}-sized, {args.threads} threads, {platform.machine()}; seconds, memory in MB\n\n{table(rows)}")
+    print(
+        f"\n{args.size}-sized, {args.threads} threads, {platform.machine()}; seconds, memory in MB\n\n{table(rows)}"
+    )
     if args.json:
-        args.json.write_text(json.dumps({"size": args.size, "threads": args.threads, "cases": rows}, indent=1))
+        args.json.write_text(
+            json.dumps({"size": args.size, "threads": args.threads, "cases": rows}, indent=1)
+        )
 
 
 if __name__ == "__main__":

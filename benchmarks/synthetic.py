@@ -37,7 +37,9 @@ def write(folder: Path, size: Size, seed: int = 0) -> None:
     _, first_of_user = np.unique(users, return_index=True)
     labels[first_of_user] = 0  # every user trains
     table = np.stack([users, items, labels], axis=1)
-    np.savetxt(folder / f"{folder.name}.inter", table, "%d", "\t", header="userID\titemID\tx_label", comments="")
+    np.savetxt(
+        folder / f"{folder.name}.inter", table, "%d", "\t", header="userID\titemID\tx_label", comments=""
+    )
     for name, width in (("image", size.image), ("text", size.text)):
         _write_features(folder / f"{name}_feat.npy", size.items, width, rng)
 
@@ -46,7 +48,9 @@ def _pairs(size: Size, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray
     """Distinct user-item pairs, by user: items by a power law, at least five of each user."""
     popularity = 1 / np.arange(1, size.items + 1) ** 0.8
     n_drawn = int(size.interactions * 1.3)
-    users = np.r_[np.repeat(np.arange(size.users), 5), rng.integers(size.users, size=n_drawn - 5 * size.users)]
+    users = np.r_[
+        np.repeat(np.arange(size.users), 5), rng.integers(size.users, size=n_drawn - 5 * size.users)
+    ]
     items = rng.permutation(size.items)[rng.choice(size.items, size=n_drawn, p=popularity / popularity.sum())]
     keys = np.unique(users * size.items + items)
     keys = np.sort(rng.choice(keys, size=min(size.interactions, len(keys)), replace=False))

@@ -95,7 +95,9 @@ def bpr(w: Weights, batch: Tensor, world: World) -> Tensor:
 def lightgcn(w: Weights, batch: Tensor, world: World) -> Tensor:
     users, items = split(world, layer_mean(a_hat(world.r), ego(w), world.config["n_layers"]))
     p, q = w["user_embedding.weight"], w["item_embedding.weight"]
-    return rank(users, items, batch) + world.config["reg_weight"] * norms(p[batch[0]], q[batch[1]], q[batch[2]])
+    return rank(users, items, batch) + world.config["reg_weight"] * norms(
+        p[batch[0]], q[batch[1]], q[batch[2]]
+    )
 
 
 def vbpr(w: Weights, batch: Tensor, world: World) -> Tensor:

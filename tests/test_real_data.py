@@ -12,7 +12,9 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not (DATA / "baby").exists(), reason="../shared/data is absent: the real data sets are not shipped"),
+    pytest.mark.skipif(
+        not (DATA / "baby").exists(), reason="../shared/data is absent: the real data sets are not shipped"
+    ),
 ]
 
 

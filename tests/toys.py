@@ -83,4 +83,6 @@ GOLDEN_BATCH = torch.tensor([[0, 1, 2], [0, 1, 3], [3, 3, 0]])
 def set_embeddings(model: torch.nn.Module, users: list, items: list) -> None:
     """Overwrite the ID embeddings."""
     for embedding, values in ((model.user_embedding, users), (model.item_embedding, items)):
-        embedding.weight = torch.nn.Parameter(torch.tensor(values, dtype=torch.float32).reshape(len(values), -1))
+        embedding.weight = torch.nn.Parameter(
+            torch.tensor(values, dtype=torch.float32).reshape(len(values), -1)
+        )

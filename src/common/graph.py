@@ -17,7 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-KNN_VERSION = 1  # raise it when item_knn would give other neighbours: caches of older versions are then unused
+KNN_VERSION = (
+    1  # raise it when item_knn would give other neighbours: caches of older versions are then unused
+)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -35,7 +37,9 @@ class SparseMatrix:
     def __init__(self, indptr: Tensor, indices: Tensor, values: Tensor, shape: tuple[int, int]):
         self.indptr, self.indices, self.values, self.shape = indptr, indices, values, shape
         self._rows: Tensor | None = None
-        self._transposed_pattern: tuple[Tensor, Tensor, Tensor] | None = None  # indptr, indices, order of values
+        self._transposed_pattern: tuple[Tensor, Tensor, Tensor] | None = (
+            None  # indptr, indices, order of values
+        )
         self._transposed_values: Tensor | None = None
 
     @classmethod
@@ -115,7 +119,12 @@ class _SparseProduct(torch.autograd.Function):
 def csr_product(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor) -> Tensor:
     """Product of a CSR matrix and x (C, d), without gradient: the one place that knows the device."""
     if x.is_cuda:
-        return torch.sparse_csr_tensor(indptr, indices, values, (len(indptr) - 1, len(x)), check_invariants=False) @ x
+        return (
+            torch.sparse_csr_tensor(
+                indptr, indices, values, (len(indptr) - 1, len(x)), check_invariants=False
+            )
+            @ x
+        )
     return F.embedding_bag(
         indices, x.contiguous(), indptr, mode="sum", per_sample_weights=values, include_last_offset=True
     )
@@ -138,11 +147,15 @@ class Mixture:
         union, self._position = torch.unique(keys, return_inverse=True)
         rows, cols = union // first.shape[1], union % first.shape[1]
         self._values = [m.values for m in matrices]
-        self._pattern = SparseMatrix.from_coo(rows, cols, torch.zeros(len(union), device=rows.device), first.shape)
+        self._pattern = SparseMatrix.from_coo(
+            rows, cols, torch.zeros(len(union), device=rows.device), first.shape
+        )
 
     def __call__(self, weights: Tensor | Sequence[float]) -> SparseMatrix:
         parts = torch.cat([w * v for w, v in zip(weights, self._values, strict=True)])
-        return self._pattern.with_values(torch.zeros_like(self._pattern.values).index_add(0, self._position, parts))
+        return self._pattern.with_values(
+            torch.zeros_like(self._pattern.values).index_add(0, self._position, parts)
+        )
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -160,9 +173,7 @@ def normalised_adjacency(interactions: sp.spmatrix, self_loops: bool = False) ->
     users, items = coo.row.astype(np.int64), coo.col.astype(np.int64) + n_users
     ones = np.ones(len(users))
     n = n_users + n_items
-    adjacency = sp.csr_matrix(
-        (np.r_[ones, ones], (np.r_[users, items], np.r_[items, users])), shape=(n, n)
-    )
+    adjacency = sp.csr_matrix((np.r_[ones, ones], (np.r_[users, items], np.r_[items, users])), shape=(n, n))
     if self_loops:
         adjacency = adjacency + sp.identity(n, format="csr")
     degree = np.asarray(adjacency.sum(1)).ravel()
@@ -189,7 +200,9 @@ class EdgeDropout:
         if generator is not None:
             self.weights = self.weights.to(generator.device)
         self.rate, self._generator = rate, generator
-        self.n_kept = int(len(coo.row) * (1.0 - rate))  # in floating point, as FREEDOM: int(100 * (1 - .8)) = 19
+        self.n_kept = int(
+            len(coo.row) * (1.0 - rate)
+        )  # in floating point, as FREEDOM: int(100 * (1 - .8)) = 19
 
     def sample(self) -> SparseMatrix:
         if self.rate <= 0:
@@ -198,7 +211,9 @@ class EdgeDropout:
         arrival = torch.empty_like(self.weights).exponential_(generator=self._generator) / self.weights
         kept = torch.topk(arrival, self.n_kept, largest=False, sorted=False).indices.cpu().numpy()
         ones = np.ones(len(kept), dtype=np.float32)
-        return normalised_adjacency(sp.coo_matrix((ones, (self._users[kept], self._items[kept])), self._shape))
+        return normalised_adjacency(
+            sp.coo_matrix((ones, (self._users[kept], self._items[kept])), self._shape)
+        )
 
 
 def propagate(graph: SparseMatrix, x: Tensor, n_layers: int) -> Tensor:
@@ -322,7 +337,9 @@ def _distinct_rows(x: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
     Rows are compared by a random 64-bit fingerprint of their bits.
     """
-    odd = np.random.default_rng(0).integers(2**63, size=x.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    odd = np.random.default_rng(0).integers(2**63, size=x.shape[1], dtype=np.uint64) * np.uint64(
+        2
+    ) + np.uint64(1)
     prints = np.empty(len(x), dtype=np.uint64)
     for start in range(0, len(x), 1024):
         bits = (x[start : start + 1024] + 0.0).numpy().view(np.uint32)  # + 0.0: -0 and 0 are one number
@@ -357,7 +374,9 @@ def _nearest_groups(x: Tensor, norm: Tensor, start: int, stop: int, k: int) -> t
     return values.numpy(), ids.numpy()
 
 
-def _expand(items: np.ndarray, cosine: np.ndarray, members: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _expand(
+    items: np.ndarray, cosine: np.ndarray, members: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Neighbours and cosines of items (n,) from those of their groups (n, K) and the groups' members (n, K, m)."""
     candidates = members.reshape(len(items), -1)
     value = np.repeat(cosine, members.shape[2], axis=1)

@@ -86,6 +86,12 @@ def describe_models() -> str:
     lines = []
     for name in list_models():
         needs = record(name, Config(name, "demo", model_settings=get_model(name).settings))
-        modal = "raw features" if needs.raw_features else "kNN graphs or features" if needs.modalities else "ids only"
+        modal = (
+            "raw features"
+            if needs.raw_features
+            else "kNN graphs or features"
+            if needs.modalities
+            else "ids only"
+        )
         lines.append(f"{name:10} {modal:24} {needs.summary}")
     return "\n".join(lines)

@@ -82,7 +82,9 @@ class Trainer:
         )
         self.optimiser = make_optimiser(config, model)
         gamma, step = config["learning_rate_scheduler"]
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimiser, lambda epoch: gamma ** (epoch / step))
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(
+            self.optimiser, lambda epoch: gamma ** (epoch / step)
+        )
         self._best_weights: dict[str, Tensor] = {}
 
     def fit(
@@ -99,7 +101,11 @@ class Trainer:
         """
         epochs, best = [], None
         for epoch in self._epochs(batches, progress):
-            if epoch.epoch % self.config["eval_step"] == 0 or epoch.epoch == self.config["epochs"] or not epoch.epoch:
+            if (
+                epoch.epoch % self.config["eval_step"] == 0
+                or epoch.epoch == self.config["epochs"]
+                or not epoch.epoch
+            ):
                 started = time.perf_counter()
                 epoch.valid = validate()
                 epoch.valid_seconds = time.perf_counter() - started

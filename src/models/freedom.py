@@ -55,7 +55,9 @@ class FREEDOM(GeneralRecommender):
         nn.init.xavier_uniform_(self.user_embedding.weight)
         nn.init.xavier_uniform_(self.item_embedding.weight)
         sources = self.modalities.values() if self.reg_weight > 0 else ()
-        self.contents = nn.ModuleList(ProjectedFeatures(m.features(), config["embedding_size"]) for m in sources)
+        self.contents = nn.ModuleList(
+            ProjectedFeatures(m.features(), config["embedding_size"]) for m in sources
+        )
 
     def pre_epoch_processing(self) -> None:
         self.train_graph = self.edges.sample().to(self.device)

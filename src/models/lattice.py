@@ -53,7 +53,9 @@ class LATTICE(GeneralRecommender):
         self.reg_weight, self.kept = config["reg_weight"], config["lambda_coeff"]
         self.knn_k, self.n_item_layers = config["knn_k"], config["n_layers"]
         self.n_ui_layers = config["n_ui_layers"] if config["cf_model"] == "lightgcn" else 0
-        self.user_item = normalised_adjacency(dataset.inter_matrix(form="coo"), self_loops=True).to(self.device)
+        self.user_item = normalised_adjacency(dataset.inter_matrix(form="coo"), self_loops=True).to(
+            self.device
+        )
         graphs = [knn_graph(knn, "cosine") for knn in modality_knn(self, self.knn_k).values()]
         self.original = Mixture([graph.to(self.device) for graph in graphs])
         self.user_embedding = nn.Embedding(self.n_users, config["embedding_size"])
@@ -62,7 +64,9 @@ class LATTICE(GeneralRecommender):
         nn.init.xavier_uniform_(self.item_embedding.weight)
         self.modal_weight = nn.Parameter(torch.full((len(graphs),), 1 / len(graphs)))
         sources = self.modalities.values() if self.kept < 1 else ()
-        self.projections = nn.ModuleList(ProjectedFeatures(m.features(), config["feat_embed_dim"]) for m in sources)
+        self.projections = nn.ModuleList(
+            ProjectedFeatures(m.features(), config["feat_embed_dim"]) for m in sources
+        )
         self._graph: SparseMatrix | None = None  # of the current epoch, without gradient
 
     def pre_epoch_processing(self) -> None:

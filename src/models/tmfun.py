@@ -28,7 +28,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.abstract_recommender import GeneralRecommender
-from common.graph import EdgeDropout, Mixture, SparseMatrix, hops, info_nce, knn_graph, modality_knn, propagate
+from common.graph import (
+    EdgeDropout,
+    Mixture,
+    SparseMatrix,
+    hops,
+    info_nce,
+    knn_graph,
+    modality_knn,
+    propagate,
+)
 from common.loss import BPRLoss, L2Loss
 
 
@@ -81,7 +90,10 @@ class TMFUN(GeneralRecommender):
         self.full_graph = self.train_graph = self.edges.full.to(self.device)
         self.user_from_item = user_rows(self.edges.full, self.n_users).to(self.device)
 
-        graphs = {name: knn_graph(knn, config["knn_weight"]) for name, knn in modality_knn(self, config["knn_k"]).items()}
+        graphs = {
+            name: knn_graph(knn, config["knn_weight"])
+            for name, knn in modality_knn(self, config["knn_k"]).items()
+        }
         self.modality_graphs = [graph.to(self.device) for graph in graphs.values()]
         self.mixture = Mixture(self.modality_graphs)
         prior = torch.tensor(shares(list(graphs), config["item_graph_weight"]))
@@ -182,7 +194,10 @@ class TMFUN(GeneralRecommender):
         positive, negative = F.embedding(interaction[1], r.item), F.embedding(interaction[2], r.item)
         loss = self.bpr((user * positive).sum(1), (user * negative).sum(1))
         if self.config["reg_weight"] > 0:
-            loss = loss + self.config["reg_weight"] * self.l2(user, positive, negative).squeeze() / self.batch_size
+            loss = (
+                loss
+                + self.config["reg_weight"] * self.l2(user, positive, negative).squeeze() / self.batch_size
+            )
         if self.config["cl_weight"] > 0:
             loss = loss + self.config["cl_weight"] * self._contrast(r, torch.unique(interaction[1]))
         return loss

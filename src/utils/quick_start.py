@@ -15,4 +15,6 @@ def quick_start(
 
     The result holds every trial with its metrics; `.best` is the one chosen on validation (one per seed).
     """
-    return run_all([model], [dataset], {**(config_dict or {}), "save_model": save_model}, origin="config_dict")[0]
+    return run_all(
+        [model], [dataset], {**(config_dict or {}), "save_model": save_model}, origin="config_dict"
+    )[0]

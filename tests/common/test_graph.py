@@ -17,7 +17,9 @@ from common import graph as g
 
 
 def random_sparse(seed: int, shape: tuple[int, int], density: float = 0.2) -> sp.csr_matrix:
-    return sp.random(*shape, density=density, random_state=np.random.default_rng(seed), dtype=np.float32, format="csr")
+    return sp.random(
+        *shape, density=density, random_state=np.random.default_rng(seed), dtype=np.float32, format="csr"
+    )
 
 
 def interactions(seed: int = 0, n_users: int = 30, n_items: int = 20) -> sp.coo_matrix:
@@ -98,7 +100,9 @@ def test_propagation_equals_its_dense_form_and_gradient(n_layers):
     y = x.detach().clone().requires_grad_()
     upstream = torch.randn(12, 3)
     result = g.propagate(graph, x, n_layers)
-    expected = sum(torch.linalg.matrix_power(dense, layer) @ y for layer in range(n_layers + 1)) / (n_layers + 1)
+    expected = sum(torch.linalg.matrix_power(dense, layer) @ y for layer in range(n_layers + 1)) / (
+        n_layers + 1
+    )
     assert_close(result, expected)
     result.backward(upstream)
     expected.backward(upstream)
@@ -152,9 +156,13 @@ def test_isolated_nodes_have_empty_rows_or_their_loop_alone():
     assert g.normalised_adjacency(r, self_loops=True).to_scipy().toarray()[1].tolist() == [0, 1, 0, 0]
 
 
-@pytest.mark.parametrize(("n_edges", "rate", "kept"), [(100, 0.8, 19), (10, 0.9, 0), (44, 0.8, 8), (118_551, 0.8, 23_710)])
+@pytest.mark.parametrize(
+    ("n_edges", "rate", "kept"), [(100, 0.8, 19), (10, 0.9, 0), (44, 0.8, 8), (118_551, 0.8, 23_710)]
+)
 def test_edges_kept_are_counted_in_floating_point(n_edges, rate, kept):
-    edges = sp.coo_matrix((np.ones(n_edges), (np.arange(n_edges), np.arange(n_edges) % 7)), shape=(n_edges, 7))
+    edges = sp.coo_matrix(
+        (np.ones(n_edges), (np.arange(n_edges), np.arange(n_edges) % 7)), shape=(n_edges, 7)
+    )
     assert g.EdgeDropout(edges, rate).n_kept == kept
 
 
@@ -280,7 +288,10 @@ def test_modality_knn_falls_back_on_the_features_of_mmrecs_base_class():
 
 
 @settings(max_examples=100, deadline=None)
-@given(hnp.arrays(np.int8, st.tuples(st.integers(1, 6), st.integers(1, 9)), elements=st.integers(0, 3)), st.integers(1, 9))
+@given(
+    hnp.arrays(np.int8, st.tuples(st.integers(1, 6), st.integers(1, 9)), elements=st.integers(0, 3)),
+    st.integers(1, 9),
+)
 def test_stable_topk_orders_ties_by_column(values, k):
     k = min(k, values.shape[1])
     top, columns = g.stable_topk(torch.from_numpy(values.astype(np.float32)), k)

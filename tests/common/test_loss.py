@@ -11,7 +11,9 @@ from torch.testing import assert_close
 from common.loss import BPRLoss, EmbLoss, L2Loss, bpr, embedding_norm, squared_norm
 
 
-@pytest.mark.parametrize(("difference", "expected"), [(0.0, math.log(2)), (1.0, 0.3132617), (-1.0, 1.3132617)])
+@pytest.mark.parametrize(
+    ("difference", "expected"), [(0.0, math.log(2)), (1.0, 0.3132617), (-1.0, 1.3132617)]
+)
 def test_both_bpr_losses_agree(difference, expected):
     positive, negative = torch.full((3,), difference), torch.zeros(3)
     assert bpr(positive, negative).item() == pytest.approx(expected, abs=1e-6)

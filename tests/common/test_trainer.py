@@ -6,8 +6,8 @@ import math
 
 import pytest
 import torch
-from toys import ToyConfig
 from torch import nn
+from toys import ToyConfig
 
 from common.abstract_recommender import AbstractRecommender
 from common.trainer import Diverged, EarlyStopping, Trainer, make_optimiser
@@ -93,9 +93,13 @@ def test_order_of_hooks_and_notes():
 
 
 def test_learning_rate_factor():
-    fit = trainer(epochs=51, learning_rate_scheduler=[0.96, 50]).fit(BATCHES, scores(i / 100 for i in range(60)))
+    fit = trainer(epochs=51, learning_rate_scheduler=[0.96, 50]).fit(
+        BATCHES, scores(i / 100 for i in range(60))
+    )
     rates = [epoch.learning_rate / 0.1 for epoch in fit.epochs]
-    assert rates[0] == 1 and rates[25] == pytest.approx(0.979796, abs=1e-6) and rates[50] == pytest.approx(0.96)
+    assert (
+        rates[0] == 1 and rates[25] == pytest.approx(0.979796, abs=1e-6) and rates[50] == pytest.approx(0.96)
+    )
 
 
 def test_evaluation_every_second_epoch_and_at_the_last():
@@ -121,7 +125,9 @@ def test_tuples_and_one_element_losses(loss):
 def test_a_loss_that_is_no_number_ends_training_with_place_and_advice(value):
     model = Line()
     model.calculate_loss = lambda batch: model.w * value
-    with pytest.raises(Diverged, match=r"loss of Line is (nan|inf) in batch 1 of epoch 1; lower learning_rate"):
+    with pytest.raises(
+        Diverged, match=r"loss of Line is (nan|inf) in batch 1 of epoch 1; lower learning_rate"
+    ):
         trainer(model).fit(BATCHES, scores([0.1]))
 
 
@@ -137,7 +143,12 @@ def test_every_learner_lowers_the_loss_and_decays_weights(learner):
     model = Line()
     fit = trainer(model, learner=learner, learning_rate=0.01, epochs=3).fit(BATCHES, scores([0.1, 0.2, 0.3]))
     assert fit.epochs[2].loss < fit.epochs[0].loss
-    assert make_optimiser(ToyConfig(SETTINGS | {"learner": learner, "weight_decay": 0.3}), model).defaults["weight_decay"] == 0.3
+    assert (
+        make_optimiser(ToyConfig(SETTINGS | {"learner": learner, "weight_decay": 0.3}), model).defaults[
+            "weight_decay"
+        ]
+        == 0.3
+    )
 
 
 def test_fused_adam_equals_plain_adam():

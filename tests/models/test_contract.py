@@ -23,7 +23,10 @@ SMALL = {"embedding_size": 8, "train_batch_size": 32, "learner": "sgd", "learnin
 
 def features(seed: int = 0) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return {"image": torch.randn(N_ITEMS, 12, generator=generator), "text": torch.randn(N_ITEMS, 7, generator=generator)}
+    return {
+        "image": torch.randn(N_ITEMS, 12, generator=generator),
+        "text": torch.randn(N_ITEMS, 7, generator=generator),
+    }
 
 
 def toy_dataset() -> ToyDataset:
@@ -70,7 +73,9 @@ class TestContract:
         model.pre_epoch_processing()
         model.train()
         model.calculate_loss(next(iter(batches))).sum().backward()
-        without = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+        without = [
+            n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())
+        ]
         assert without == []
 
     def test_three_steps_lower_the_loss_of_a_batch(self, name):
@@ -85,14 +90,20 @@ class TestContract:
         assert losses == sorted(losses, reverse=True) and losses[3] < losses[0]
 
     def test_one_step_equals_a_plain_dense_reference_step(self, name):
-        assert name in REFERENCES, f"write the loss of {name} once more, densely, into tests/dense_references.py"
+        assert name in REFERENCES, (
+            f"write the loss of {name} once more, densely, into tests/dense_references.py"
+        )
         model, batches, config = build(name)
         model.pre_epoch_processing()
         model.train()
         batch = next(iter(batches))
         r = torch.from_numpy(batches.inter_matrix("csr").toarray()).float()
         graph = getattr(model, "train_graph", None)
-        kept = r if graph is None else torch.from_numpy(graph.to_scipy().toarray()[:N_USERS, N_USERS:] > 0).float()
+        kept = (
+            r
+            if graph is None
+            else torch.from_numpy(graph.to_scipy().toarray()[:N_USERS, N_USERS:] > 0).float()
+        )
         weights = {n: p.detach().clone().requires_grad_() for n, p in model.named_parameters()}
         loss = REFERENCES[name](weights, batch, World(r, kept, features(), config))
         loss.backward()

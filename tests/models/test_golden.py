@@ -6,8 +6,8 @@ import math
 
 import pytest
 import torch
-from toys import GOLDEN_BATCH, ToyDataset, ToyModality, golden_dataset, make, set_embeddings
 from torch.testing import assert_close
+from toys import GOLDEN_BATCH, ToyDataset, ToyModality, golden_dataset, make, set_embeddings
 
 from common.graph import hops, propagate
 
@@ -95,7 +95,10 @@ def test_freedom_depths():
 def test_freedom_one_modality_and_zero_parameters():
     dataset = golden_dataset()
     del dataset.modalities["image"]
-    near(dense(make("FREEDOM", dataset, **FREEDOM).item_graph), [[0.5, 0, 0.5, 0], [0, 0.5, 0, 0.5], [0, 0, 0.5, 0.5], [0, 0, 0.5, 0.5]])
+    near(
+        dense(make("FREEDOM", dataset, **FREEDOM).item_graph),
+        [[0.5, 0, 0.5, 0], [0, 0.5, 0, 0.5], [0, 0, 0.5, 0.5], [0, 0, 0.5, 0.5]],
+    )
     model = make("FREEDOM", golden_dataset(), **FREEDOM | {"reg_weight": 1e-3})
     for parameter in model.parameters():
         parameter.data.zero_()

@@ -56,7 +56,9 @@ class TrainDataLoader:
         self.batch_size, self.device = config["train_batch_size"], config["device"]
         self.users, self.items = dataset.train.users, dataset.train.items
         self.rng = np.random.default_rng(config["seed"])
-        self.sampler = NegativeSampler(self.users, self.items, dataset.n_items) if config["use_neg_sampling"] else None
+        self.sampler = (
+            NegativeSampler(self.users, self.items, dataset.n_items) if config["use_neg_sampling"] else None
+        )
 
     def inter_matrix(self, form: str = "coo") -> sp.coo_matrix | sp.csr_matrix:
         """Training interactions (U, I) as ones, in MMRec's two forms."""

@@ -167,8 +167,8 @@ def _merge(path: Path, table: np.ndarray) -> tuple[np.ndarray, list[str]]:
     if len(shared):
         user, item = divmod(int(shared[0]), n_items)
         warnings.append(
-            f"user-item pairs in more than one split of {path.name}: {len(shared)}, the first is "
-            f"user {user}, item {item}; training items are masked in the ranking, so held out they can never be hit"
+            f"user-item pairs in more than one split of {path.name}: {len(shared)}, the first is user {user}, "
+            f"item {item}; the ranking masks training items, so held out they can never be hit"
         )
     return table, warnings
 

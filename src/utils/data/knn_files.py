@@ -29,7 +29,8 @@ def read_knn(path: Path, n_items: int, k: int) -> ItemKNN:
     except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"cannot read {path}: {error}; {EXPECTED}") from error
+        problem = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot read {path}: {problem}; {EXPECTED}") from error
     _check_shapes(path, neighbours, cosine, n_items, k)
     _check_values(path, neighbours, cosine, n_items)
     return _sorted(neighbours.astype(np.int32), cosine.astype(np.float32))

@@ -65,7 +65,7 @@ class Modality:
         return features
 
     def knn(self, k: int) -> ItemKNN:
-        """The k nearest items of each, from the smallest graph file that has as many, else from the features."""
+        """The k nearest items of each: from the smallest graph file with as many, else from the features."""
         if k < 1:
             raise UserError(f"knn_k={k} was asked; expected at least 1, which is the item itself")
         for size, path in self.graph_files.items():

@@ -56,7 +56,10 @@ def first_block(config: Config, dataset: Dataset, model: AbstractRecommender) ->
     """Data set, modalities, device, model, weights, and every setting with its origin."""
     trainable, frozen = model.parameter_counts()
     masked = "training and validation" if config["mask_validation_at_test"] else "training"
-    lines = [*dataset.describe(), *(f"warning: {warning}" for warning in [*config.warnings, *dataset.warnings])]
+    lines = [
+        *dataset.describe(),
+        *(f"warning: {warning}" for warning in [*config.warnings, *dataset.warnings]),
+    ]
     lines += [
         f"device     {config['device']}, {torch.get_num_threads()} threads",
         f"model      {config['model']}: {trainable:,} trainable weights, {frozen:,} frozen",
@@ -98,7 +101,9 @@ def last_block(config: Config, result: TrialResult) -> list[str]:
     seconds = result.seconds
     names = list(dict.fromkeys(name.split("@")[0] for name in result.valid))
     cutoffs = sorted({int(name.split("@")[1]) for name in result.valid})
-    lines = [f"best epoch {result.best_epoch} of {len(result.history)}, by validation {config['valid_metric']}"]
+    lines = [
+        f"best epoch {result.best_epoch} of {len(result.history)}, by validation {config['valid_metric']}"
+    ]
     lines.append(" " * 18 + "".join(f"{'@' + str(k):>9}" for k in cutoffs))
     for split, metrics in (("valid", result.valid), ("test", result.test)):
         for name in names:
@@ -125,16 +130,35 @@ def _table(dataset: str, sweeps: Sequence[Sweep]) -> list[str]:
     metric = sweeps[0].valid_metric
     shown = [name for name in TABLE_METRICS if all(name in t.test for s in sweeps for t in s.trials)]
     shown = shown or list(next((t.test for s in sweeps for t in s.trials), {}))[:4]
-    rows = [["model", f"valid {metric}", *(f"test {name}" for name in shown), "epoch", "s/epoch", "weights", "trials"]]
+    rows = [
+        [
+            "model",
+            f"valid {metric}",
+            *(f"test {name}" for name in shown),
+            "epoch",
+            "s/epoch",
+            "weights",
+            "trials",
+        ]
+    ]
     best = {name: max((_mean(s.best, "test", name) for s in sweeps if s.best), default=0) for name in shown}
     for sweep in sweeps:
         rows.append(_row(sweep, metric, shown, best))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     text = ["  ".join(cell.ljust(w) if not j else cell.rjust(w) for j, (cell, w) in enumerate(zip(row, widths, strict=True)))
             for row in rows]  # fmt: skip
-    lines = [f"{dataset}: test metrics of the setting chosen on validation; * best", text[0], "-" * len(text[0]), *text[1:]]
+    lines = [
+        f"{dataset}: test metrics of the setting chosen on validation; * best",
+        text[0],
+        "-" * len(text[0]),
+        *text[1:],
+    ]
     lines += [f"{s.model}: {assignments(_chosen(s))}" for s in sweeps if _chosen(s)]
-    return lines + [f"{s.model} failed at {assignments(point) or 'its settings'}: {why}" for s in sweeps for point, why in s.failed]
+    return lines + [
+        f"{s.model} failed at {assignments(point) or 'its settings'}: {why}"
+        for s in sweeps
+        for point, why in s.failed
+    ]
 
 
 def _row(sweep: Sweep, metric: str, shown: Sequence[str], best: dict[str, float]) -> list[str]:
@@ -142,10 +166,21 @@ def _row(sweep: Sweep, metric: str, shown: Sequence[str], best: dict[str, float]
     total = f"{len(sweep.trials) + len(sweep.failed)}"
     if not trials:
         return [sweep.model, "failed", *("-" for _ in shown), "-", "-", "-", total]
-    values = [_value(trials, "test", name) + ("*" if _mean(trials, "test", name) == best[name] else " ") for name in shown]
+    values = [
+        _value(trials, "test", name) + ("*" if _mean(trials, "test", name) == best[name] else " ")
+        for name in shown
+    ]
     per_epoch = fmean(t.seconds["train_epoch"] + t.seconds["valid_epoch"] for t in trials)
     epochs = "/".join(str(t.best_epoch) for t in trials)
-    return [sweep.model, _value(trials, "valid", metric), *values, epochs, f"{per_epoch:.2f}", f"{trials[0].trainable:,}", total]
+    return [
+        sweep.model,
+        _value(trials, "valid", metric),
+        *values,
+        epochs,
+        f"{per_epoch:.2f}",
+        f"{trials[0].trainable:,}",
+        total,
+    ]
 
 
 def _chosen(sweep: Sweep) -> dict[str, Any]:

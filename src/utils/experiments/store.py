@@ -1,9 +1,9 @@
 """Trial folders: `<runs_path>/<dataset>/<model>/<trial>/`, complete or not there at all.
 
-    settings.yaml   every setting, with its origin as a comment: usable as a configuration again
-    metrics.json    validation and test metrics, every epoch, times, environment
-    best.pt         weights of the best validation epoch (`torch.load(..., weights_only=True)`)
-    topk.npz        users (U,), items (U, 50) and scores (U, 50) of the test ranking
+settings.yaml   every setting, with its origin as a comment: usable as a configuration again
+metrics.json    validation and test metrics, every epoch, times, environment
+best.pt         weights of the best validation epoch (`torch.load(..., weights_only=True)`)
+topk.npz        users (U,), items (U, 50) and scores (U, 50) of the test ranking
 """
 
 from __future__ import annotations

@@ -47,7 +47,9 @@ class Sweep:
     @property
     def best(self) -> list[TrialResult]:
         """The trials, one per seed, of the setting with the best mean validation metric; the test has no say."""
-        return max(self.groups(), key=lambda group: fmean(t.valid[self.valid_metric] for t in group), default=[])
+        return max(
+            self.groups(), key=lambda group: fmean(t.valid[self.valid_metric] for t in group), default=[]
+        )
 
 
 def run_all(
@@ -64,7 +66,14 @@ def run_all(
     report.log_to_terminal()
     keep_freed_memory()
     plan = [
-        Config(model, dataset, dict(overrides or {}), origin, model_settings=get_model(model).settings, use_grid=use_grid)
+        Config(
+            model,
+            dataset,
+            dict(overrides or {}),
+            origin,
+            model_settings=get_model(model).settings,
+            use_grid=use_grid,
+        )
         for dataset in datasets
         for model in models
     ]
@@ -95,7 +104,9 @@ def _sweep(config: Config, loaded: dict[str, Dataset]) -> Sweep:
 
 def _load(config: Config, loaded: dict[str, Dataset]) -> Dataset:
     """The data set of a configuration, read once per run for the same settings of the data."""
-    key = repr([config[name] for name in DATA_SETTINGS] + [config.path("data_path"), config.path("cache_path")])
+    key = repr(
+        [config[name] for name in DATA_SETTINGS] + [config.path("data_path"), config.path("cache_path")]
+    )
     if key not in loaded:
         loaded[key] = Dataset.load(config)
     return loaded[key]

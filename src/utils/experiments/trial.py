@@ -116,7 +116,8 @@ def run_trial(config: Config, dataset: Dataset, point: dict[str, Any] | None = N
         trainable=trainable,
         frozen=frozen,
         seconds=_seconds(fit, build=built - started, training=trained - built, test=tested - trained),
-        peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 2**20),
+        peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        / (1024 if sys.platform != "darwin" else 2**20),
         history=[asdict(epoch) for epoch in fit.epochs],
     )
     result.folder = str(save_trial(config, result, environment(dataset), model, lists))
@@ -158,6 +159,8 @@ def _progress(n_batches: int) -> Callable[[Iterable[Tensor], int], Iterable[Tens
     """A bar per epoch on a terminal, nothing elsewhere."""
 
     def wrap(batches: Iterable[Tensor], epoch: int) -> Iterable[Tensor]:
-        return tqdm(batches, f"epoch {epoch}", n_batches, leave=False, disable=not sys.stderr.isatty(), unit="batch")
+        return tqdm(
+            batches, f"epoch {epoch}", n_batches, leave=False, disable=not sys.stderr.isatty(), unit="batch"
+        )
 
     return wrap

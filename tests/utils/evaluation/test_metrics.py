@@ -55,8 +55,10 @@ def reference(name: str, hits: list[bool], n: int, k: int) -> float:
         "hit": lambda: float(len(ranks) > 0),
         "mrr": lambda: 1 / ranks[0] if ranks else 0.0,
         "map": lambda: sum(sum(hits[:rank]) / rank for rank in ranks) / min(n, k),
-        "ndcg": lambda: sum(1 / math.log2(rank + 1) for rank in ranks)
-        / sum(1 / math.log2(rank + 1) for rank in range(1, min(n, k) + 1)),
+        "ndcg": lambda: (
+            sum(1 / math.log2(rank + 1) for rank in ranks)
+            / sum(1 / math.log2(rank + 1) for rank in range(1, min(n, k) + 1))
+        ),
     }[name]()
 
 

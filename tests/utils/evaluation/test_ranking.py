@@ -239,7 +239,9 @@ def test_validation_and_test_measure_alike(seed, per_user):
 
 def test_validation_items_are_not_masked_in_validation():
     data, model = dataset(), Toy()
-    unmasked, masked = (evaluator(data, mask_validation_at_test=flag).validate(model) for flag in (False, True))
+    unmasked, masked = (
+        evaluator(data, mask_validation_at_test=flag).validate(model) for flag in (False, True)
+    )
     np.testing.assert_array_equal(masked["recall@5"], unmasked["recall@5"])
     assert unmasked["recall@5"].any()
 

@@ -43,7 +43,11 @@ def places(tmp_path_factory) -> dict[str, str]:
     (folder / "tiny.inter").write_text("\n".join(lines) + "\n39\t39\t0\n")
     np.save(folder / "image_feat.npy", rng.standard_normal((40, 12), dtype=np.float32))
     np.save(folder / "text_feat.npy", rng.standard_normal((40, 6), dtype=np.float32))
-    return {"data_path": str(root / "data"), "runs_path": str(root / "runs"), "cache_path": str(root / "cache")}
+    return {
+        "data_path": str(root / "data"),
+        "runs_path": str(root / "runs"),
+        "cache_path": str(root / "cache"),
+    }
 
 
 def run(model: str, places: dict[str, str], **settings) -> Sweep:
@@ -57,7 +61,12 @@ def flags(places: dict[str, str]) -> list[str]:
 def test_a_trial_folder_holds_everything_and_reads_back(places):
     (trial,) = run("TMFUN", places).trials
     folder = Path(trial.folder)
-    assert sorted(path.name for path in folder.iterdir()) == ["best.pt", "metrics.json", "settings.yaml", "topk.npz"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "best.pt",
+        "metrics.json",
+        "settings.yaml",
+        "topk.npz",
+    ]
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["test"] == trial.test and metrics["best_epoch"] == trial.best_epoch
     assert [epoch["epoch"] for epoch in metrics["history"]] == [1, 2]
@@ -79,7 +88,11 @@ def test_a_trial_folder_holds_everything_and_reads_back(places):
 def test_settings_of_a_trial_are_a_configuration_again(places):
     first = run("FREEDOM", places, reg_weight=0.0).trials[0]
     settings = yaml.safe_load((Path(first.folder) / "settings.yaml").read_text())
-    again = {name: value for name, value in settings.items() if name not in ("model", "dataset", "valid_metric_bigger")}
+    again = {
+        name: value
+        for name, value in settings.items()
+        if name not in ("model", "dataset", "valid_metric_bigger")
+    }
     assert run_all(["FREEDOM"], ["tiny"], again)[0].trials[0].trial == first.trial
 
 
@@ -98,7 +111,10 @@ def test_test_labels_have_no_say_in_training_or_selection(places, tmp_path):
     folder = tmp_path / "tiny"
     folder.mkdir()
     text = (Path(places["data_path"]) / "tiny" / "tiny.inter").read_text().splitlines()
-    swapped = [line if not line.endswith("\t2") else f"{line.split()[0]}\t{(int(line.split()[1]) + 7) % 40}\t2" for line in text]
+    swapped = [
+        line if not line.endswith("\t2") else f"{line.split()[0]}\t{(int(line.split()[1]) + 7) % 40}\t2"
+        for line in text
+    ]
     (folder / "tiny.inter").write_text("\n".join(swapped) + "\n")
     other = run("LightGCN", places | {"data_path": str(tmp_path)}, n_layers=[1, 2, 3])
     assert [t.valid for t in other.trials] == [t.valid for t in original.trials]
@@ -126,7 +142,9 @@ def test_results_do_not_depend_on_the_trials_before(places, model):
 
 def test_identity_follows_settings_and_content_but_not_places(places, tmp_path):
     def identity(**settings) -> str:
-        config = Config("FREEDOM", "tiny", QUICK | places | settings, model_settings=get_model("FREEDOM").settings)
+        config = Config(
+            "FREEDOM", "tiny", QUICK | places | settings, model_settings=get_model("FREEDOM").settings
+        )
         return trial_id(config, Dataset.load(config))
 
     base = identity()
@@ -171,7 +189,8 @@ def graphs_only(places, tmp_path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("model", "settings"), [("TMFUN", {}), ("FREEDOM", {"reg_weight": 0.0}), ("LATTICE", {"lambda_coeff": 1.0})]
+    ("model", "settings"),
+    [("TMFUN", {}), ("FREEDOM", {"reg_weight": 0.0}), ("LATTICE", {"lambda_coeff": 1.0})],
 )
 def test_models_that_run_from_graphs_alone(graphs_only, model, settings):
     assert run(model, graphs_only, **settings).best
@@ -179,16 +198,26 @@ def test_models_that_run_from_graphs_alone(graphs_only, model, settings):
 
 @pytest.mark.parametrize(
     ("model", "settings"),
-    [("VBPR", {}), ("BM3", {}), ("FREEDOM", {"reg_weight": 0.1}), ("LATTICE", {}), ("TMFUN", {"modality_input": "features"})],
+    [
+        ("VBPR", {}),
+        ("BM3", {}),
+        ("FREEDOM", {"reg_weight": 0.1}),
+        ("LATTICE", {}),
+        ("TMFUN", {"modality_input": "features"}),
+    ],
 )
 def test_models_that_need_raw_features_say_so(graphs_only, model, settings):
-    with pytest.raises(UserError, match=f"{model} needs raw features .* 'text' of 'tiny' has only a kNN graph"):
+    with pytest.raises(
+        UserError, match=f"{model} needs raw features .* 'text' of 'tiny' has only a kNN graph"
+    ):
         run(model, graphs_only, **settings)
 
 
 def test_a_multimodal_model_without_any_modality_says_so(places, tmp_path):
     (tmp_path / "tiny").mkdir()
-    (tmp_path / "tiny" / "tiny.inter").write_bytes((Path(places["data_path"]) / "tiny" / "tiny.inter").read_bytes())
+    (tmp_path / "tiny" / "tiny.inter").write_bytes(
+        (Path(places["data_path"]) / "tiny" / "tiny.inter").read_bytes()
+    )
     with pytest.raises(UserError, match="TMFUN needs at least one modality, and 'tiny' has none"):
         run("TMFUN", places | {"data_path": str(tmp_path)})
     assert run("BPR", places | {"data_path": str(tmp_path)}).best
@@ -223,12 +252,24 @@ def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path):
     with pytest.raises(RuntimeError), fresh_folder(folder) as new:
         (new / "three").write_text("")
         raise RuntimeError
-    assert [path.name for path in tmp_path.iterdir()] == ["trial"] and [p.name for p in folder.iterdir()] == ["two"]
+    assert [path.name for path in tmp_path.iterdir()] == ["trial"] and [p.name for p in folder.iterdir()] == [
+        "two"
+    ]
 
 
 def test_the_program_from_another_folder(places, tmp_path):
     """As a user starts it: blocks, epochs and table on stdout, nothing on stderr."""
-    command = [sys.executable, str(ROOT / "main.py"), "-m", "BPR", "TMFUN", "-d", "tiny", *flags(places), "seed=[1,2]"]
+    command = [
+        sys.executable,
+        str(ROOT / "main.py"),
+        "-m",
+        "BPR",
+        "TMFUN",
+        "-d",
+        "tiny",
+        *flags(places),
+        "seed=[1,2]",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0 and done.stderr == ""
     for part in ("60 users, 40 items", "modality   image", "trainable weights", "model/TMFUN.yaml:", "epoch    2", "±",
