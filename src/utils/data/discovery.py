@@ -113,6 +113,8 @@ def _graphs(folder: Path, name: str) -> dict[int, Path]:
 
 
 def _files(folder: Path) -> list[str]:
+    if not folder.is_dir():  # inter_file_name may point to elsewhere
+        return []
     return sorted(path.name for path in folder.iterdir() if path.is_file())
 
 

@@ -74,6 +74,9 @@ def reciprocal_rank(hits: np.ndarray, n_relevant: np.ndarray) -> np.ndarray:
     return np.maximum.accumulate(hits / _ranks(hits), axis=1)
 
 
+USERS_AT_A_TIME = 4096  # bounds the memory of the values at every rank, of which cut-offs keep a few
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric and the direction in which it improves."""
@@ -133,11 +136,14 @@ def evaluate(
     Raises UserError.
     """
     _check(hits, n_relevant, topk, empty)
-    hits = hits[:, : max(topk)]
-    values = {}
-    for name in map(metric_name, metrics):
-        at_every_k = METRICS[name].function(hits, n_relevant)
-        values |= {f"{name}@{k}": at_every_k[:, k - 1].copy() for k in topk}
+    names = [metric_name(text) for text in metrics]
+    values = {f"{name}@{k}": np.empty(len(hits)) for name in names for k in topk}
+    for start in range(0, len(hits), USERS_AT_A_TIME):
+        block = slice(start, start + USERS_AT_A_TIME)
+        for name in names:
+            at_every_k = METRICS[name].function(hits[block, : max(topk)], n_relevant[block])
+            for k in topk:
+                values[f"{name}@{k}"][block] = at_every_k[:, k - 1]
     return values
 
 

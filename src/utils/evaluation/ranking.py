@@ -11,20 +11,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import is_not
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from common.graph import stable_topk
 from utils.errors import UserError
 from utils.evaluation.metrics import evaluate
 
 if TYPE_CHECKING:
     from utils.config import Config
     from utils.data.dataset import Dataset
-
-T = TypeVar("T")
 
 MASKED = -1e10
 """Score of a masked item, MMRec's; an item scored this low or lower is never recommended."""
@@ -80,7 +79,7 @@ class Truth(ItemSets):
 
 @dataclass(frozen=True)
 class Lists:
-    """Ranking lists: users (U,), items (U, K) int64 best first, scores (U, K); item -1 where none is left."""
+    """Ranking lists: users (U,), items (U, K) int64 best first, scores (U, K) float32; item -1 where none is left."""
 
     users: np.ndarray
     items: np.ndarray
@@ -94,18 +93,9 @@ def check_cutoffs(topk: Sequence[int], n_items: int) -> None:
 
 
 def topk_lists(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Items (B, k) int64 and scores (B, k) of the first k of each row of scores (B, I). Raises UserError.
-
-    torch.topk leaves the order of equal scores open, so rows where it matters are sorted in full.
-    """
-    n_items = scores.shape[1]
-    check_cutoffs([k], n_items)
-    values, items = torch.topk(scores, min(k + 1, n_items))
-    tied = (values[:, 1:] == values[:, :-1]).any(dim=1).nonzero().squeeze(1)
-    values, items = values[:, :k], items[:, :k]
-    if len(tied):
-        ordered, order = torch.sort(scores[tied], dim=1, descending=True, stable=True)
-        values[tied], items[tied] = ordered[:, :k], order[:, :k]
+    """Items (B, k) int64 and scores (B, k) of the first k of each row of scores (B, I). Raises UserError."""
+    check_cutoffs([k], scores.shape[1])
+    values, items = stable_topk(scores, k)
     return items, values
 
 
@@ -240,35 +230,42 @@ class Evaluator:
         if len(truth.items) > FEW * len(truth.users):
             return hit_matrix(self.recommend(model, truth.users, seen, k).items, truth, self.n_items)
 
-        def hits(start: int, scores: Tensor) -> np.ndarray:
-            relevant = truth.gather(np.arange(start, start + len(scores)))
-            return hits_from_ranks(relevant[0], held_out_ranks(scores, relevant, k), len(scores), k)
+        hits = np.zeros((len(truth.users), k), dtype=bool)
 
-        return np.concatenate(self._map(hits, model, truth.users, seen))
+        def mark(rows: slice, scores: Tensor) -> None:
+            relevant = truth.gather(np.arange(rows.start, rows.stop))
+            hits[rows] = hits_from_ranks(relevant[0], held_out_ranks(scores, relevant, k), len(scores), k)
+
+        self._for_each_block(mark, model, truth.users, seen)
+        return hits
 
     def recommend(self, model: nn.Module, users: np.ndarray, seen: ItemSets, length: int) -> Lists:
         """The first `length` items of each of the users (U,) without those in `seen`."""
+        shape = len(users), length
+        lists = Lists(users, np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.float32))
 
-        def lists(_: int, scores: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        def keep(rows: slice, scores: Tensor) -> None:
             items, values = topk_lists(scores, length)
-            return items.masked_fill(values <= MASKED, -1).cpu().numpy(), values.cpu().numpy()
+            lists.items[rows] = items.masked_fill(values <= MASKED, -1).cpu()
+            lists.scores[rows] = values.cpu()
 
-        items, scores = zip(*self._map(lists, model, users, seen), strict=True)
-        return Lists(users, np.concatenate(items), np.concatenate(scores))
+        self._for_each_block(keep, model, users, seen)
+        return lists
 
-    def _map(
-        self, function: Callable[[int, Tensor], T], model: nn.Module, users: np.ndarray, seen: ItemSets
-    ) -> list[T]:
-        """function(first row, scores (B, I)) of block after block of users (U,).
+    def _for_each_block(
+        self, act: Callable[[slice, Tensor], None], model: nn.Module, users: np.ndarray, seen: ItemSets
+    ) -> None:
+        """act(rows, scores (B, I)) on block after block of users (U,).
 
         Not an iterator: its caller would run without autograd, and leave the model changed if it failed.
+        Results belong into arrays made before the first block: small ones made between the blocks would keep
+        the memory of one block's scores from serving the next.
         """
         model.eval()
         with torch.no_grad(), forward_once(model):
-            return [
-                function(start, self._scores(model, users[start : start + self.block_size], seen))
-                for start in range(0, len(users), self.block_size)
-            ]
+            for start in range(0, len(users), self.block_size):
+                rows = slice(start, min(start + self.block_size, len(users)))
+                act(rows, self._scores(model, users[rows], seen))
 
     def _scores(self, model: nn.Module, users: np.ndarray, seen: ItemSets) -> Tensor:
         """Scores (B, I) of all items for users (B,), MASKED where seen."""
