@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from utils.errors import UserError
 from utils.experiments.sweep import Sweep, run_all
 
 
 def quick_start(
-    model: str, dataset: str, config_dict: Mapping[str, Any] | None = None, save_model: bool = True
+    model: str,
+    dataset: str,
+    config_dict: Mapping[str, Any] | None = None,
+    save_model: bool = True,
+    mg: bool = False,
 ) -> Sweep:
     """Train a model on a data set, at every grid point that `config_dict` or an MMRec YAML asks for.
 
     The result holds every trial with its metrics; `.best` is the one chosen on validation (one per seed).
+    `mg`, MMRec's mirror gradient, is not there: True raises UserError.
     """
-    return run_all(
-        [model], [dataset], {**(config_dict or {}), "save_model": save_model}, origin="config_dict"
-    )[0]
+    if mg:
+        raise UserError("mg=True, MMRec's mirror gradient, is not supported; leave it out")
+    settings = {**(config_dict or {}), "save_model": save_model}
+    return run_all([model], [dataset], settings, origin="config_dict")[0]

@@ -78,6 +78,7 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         ),
         Setting("zero_grad", ("none", "zeros"), "gradient of a weight that a step did not use"),
         Setting("use_neg_sampling", bool, "draw one negative item per interaction"),
+        Setting("negative_items", ("train", "all"), "items they are drawn from: those of training, or all"),
     ),
     "evaluation": (
         Setting("metrics", list[str], "metrics to report: Recall, NDCG, Precision, MAP, Hit, MRR"),

@@ -18,18 +18,21 @@ if TYPE_CHECKING:
 
 
 class NegativeSampler:
-    """One item per user, uniform over the items of training, none that the user has in training."""
+    """One item per user, uniform over the candidates (those of training, or all), none of the user's own.
 
-    def __init__(self, users: np.ndarray, items: np.ndarray, n_items: int):
+    users, items (n,): the interactions of training. Raises UserError for a user who has every candidate.
+    """
+
+    def __init__(self, users: np.ndarray, items: np.ndarray, n_items: int, pool: str = "train"):
         self.n_items = n_items
-        self.candidates = np.unique(items)
+        self.candidates = np.arange(n_items) if pool == "all" else np.unique(items)
         self.keys = np.unique(users.astype(np.int64) * n_items + items)  # sorted, for the search below
         owners, counts = np.unique(self.keys // n_items, return_counts=True)
         full = owners[counts >= len(self.candidates)]
         if len(full):
             raise UserError(
                 f"user {full[0]} has all {len(self.candidates)} items of training, so no negative exists for it "
-                f"({len(full)} such users); drop them from the .inter file"
+                f"({len(full)} such users); drop them from the .inter file, or set negative_items=all"
             )
 
     def draw(self, users: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -56,9 +59,10 @@ class TrainDataLoader:
         self.batch_size, self.device = config["train_batch_size"], config["device"]
         self.users, self.items = dataset.train.users, dataset.train.items
         self.rng = np.random.default_rng(config["seed"])
-        self.sampler = (
-            NegativeSampler(self.users, self.items, dataset.n_items) if config["use_neg_sampling"] else None
-        )
+        self.sampler = None
+        if config["use_neg_sampling"]:
+            pool = config["negative_items"]
+            self.sampler = NegativeSampler(self.users, self.items, dataset.n_items, pool)
 
     def inter_matrix(self, form: str = "coo") -> sp.coo_matrix | sp.csr_matrix:
         """Training interactions (U, I) as ones, in MMRec's two forms."""

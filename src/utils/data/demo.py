@@ -22,11 +22,11 @@ N_USERS, N_ITEMS = 2_000, 1_500
 HALF = 8  # dimensions of either half of the latent
 N_CLUSTERS = 40  # cluster centres in either half
 SPREAD = 0.5  # deviation from the centre, of a centre's own length
-TASTE = {"image": 3.2, "text": 5.2}  # weight of either half of a taste, against the Gumbel noise
+TASTE = 4.2  # weight of either half of a taste, against the Gumbel noise
 POPULARITY = 0.6  # exponent of the power law of items
 WIDTHS = {"image": 128, "text": 64}
 NOISE = 0.3  # of the features, against their signal
-PER_USER, FEWEST = 10, 5  # mean and least number of interactions of a user
+PER_USER, FEWEST = 7, 5  # mean and least number of interactions of a user
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _interact(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Users and items (n,) by user; an item that nobody took goes to the user who likes it most."""
     popularity = -POPULARITY * np.log(1 + rng.permutation(N_ITEMS))
-    liking = np.sqrt(HALF) / 2 * sum(TASTE[name] * tastes[name] @ latents[name].T for name in latents)
+    liking = TASTE * np.sqrt(HALF) / 2 * sum(tastes[name] @ latents[name].T for name in latents)
     wish = liking + popularity + rng.gumbel(size=liking.shape)
     counts = FEWEST + rng.geometric(1 / (PER_USER - FEWEST), size=N_USERS)
     rank = np.empty_like(wish, dtype=np.int64)

@@ -110,8 +110,9 @@ def last_block(config: Config, result: TrialResult) -> list[str]:
             values = "".join(f"{metrics[f'{name}@{k}']:9.4f}" for k in cutoffs)
             lines.append(f"  {split:6}{name:10}{values}")
     lines.append(
-        f"time       build {seconds['build']:.1f} s, training {seconds['training']:.1f} s ({seconds['train_epoch']:.2f} s + "
-        f"{seconds['valid_epoch']:.2f} s validation per epoch), test {seconds['test']:.1f} s; "
+        f"time       build {seconds['build']:.1f} s, training {seconds['training']:.1f} s "
+        f"({seconds['train_epoch']:.2f} s + {seconds['valid_epoch']:.2f} s validation per epoch), "
+        f"test {seconds['test']:.1f} s; "
         f"peak memory of the process {result.peak_memory_mb:,.0f} MB"
     )
     return [*lines, f"files      {result.folder}"]
@@ -130,35 +131,36 @@ def _table(dataset: str, sweeps: Sequence[Sweep]) -> list[str]:
     metric = sweeps[0].valid_metric
     shown = [name for name in TABLE_METRICS if all(name in t.test for s in sweeps for t in s.trials)]
     shown = shown or list(next((t.test for s in sweeps for t in s.trials), {}))[:4]
-    rows = [
-        [
-            "model",
-            f"valid {metric}",
-            *(f"test {name}" for name in shown),
-            "epoch",
-            "s/epoch",
-            "weights",
-            "trials",
-        ]
+    header = [
+        "model",
+        f"valid {metric}",
+        *(f"test {name}" for name in shown),
+        "epoch",
+        "s/epoch",
+        "weights",
+        "trials",
     ]
     best = {name: max((_mean(s.best, "test", name) for s in sweeps if s.best), default=0) for name in shown}
-    for sweep in sweeps:
-        rows.append(_row(sweep, metric, shown, best))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    text = ["  ".join(cell.ljust(w) if not j else cell.rjust(w) for j, (cell, w) in enumerate(zip(row, widths, strict=True)))
-            for row in rows]  # fmt: skip
-    lines = [
-        f"{dataset}: test metrics of the setting chosen on validation; * best",
-        text[0],
-        "-" * len(text[0]),
-        *text[1:],
-    ]
+    rows = [_row(sweep, metric, shown, best) for sweep in sweeps]
+    title = f"{dataset}: test metrics of the setting chosen on validation; * best"
+    lines = [title, *_aligned([header, *rows])]
     lines += [f"{s.model}: {assignments(_chosen(s))}" for s in sweeps if _chosen(s)]
     return lines + [
         f"{s.model} failed at {assignments(point) or 'its settings'}: {why}"
         for s in sweeps
         for point, why in s.failed
     ]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines: the first column to the left, the others to the right, a rule below the header."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    first, *others = widths
+    lines = [
+        "  ".join([row[0].ljust(first), *(cell.rjust(w) for cell, w in zip(row[1:], others, strict=True))])
+        for row in rows
+    ]
+    return [lines[0], "-" * len(lines[0]), *lines[1:]]
 
 
 def _row(sweep: Sweep, metric: str, shown: Sequence[str], best: dict[str, float]) -> list[str]:
