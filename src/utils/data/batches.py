@@ -29,10 +29,11 @@ class NegativeSampler:
         self.keys = np.unique(users.astype(np.int64) * n_items + items)  # sorted, for the search below
         owners, counts = np.unique(self.keys // n_items, return_counts=True)
         full = owners[counts >= len(self.candidates)]
+        others = "" if pool == "all" else ", or set negative_items=all"
         if len(full):
             raise UserError(
-                f"user {full[0]} has all {len(self.candidates)} items of training, so no negative exists for it "
-                f"({len(full)} such users); drop them from the .inter file, or set negative_items=all"
+                f"user {full[0]} has all {len(self.candidates)} items that negatives are drawn from, "
+                f"so it can get none ({len(full)} such users); drop them from the .inter file{others}"
             )
 
     def draw(self, users: np.ndarray, rng: np.random.Generator) -> np.ndarray:

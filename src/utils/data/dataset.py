@@ -57,7 +57,7 @@ class Dataset:
         """Read `<data_path>/<dataset>/`. Raises UserError for what is missing or wrong there."""
         folder = config.path("data_path").resolve() / config["dataset"]
         path = folder / (config["inter_file_name"] or f"{config['dataset']}.inter")
-        if config["dataset"] == "demo" and not path.is_file():
+        if config["dataset"] == "demo" and not (folder / "demo.inter").is_file():
             _generate_demo(folder)
         if not path.is_file():
             raise UserError(_missing(config, folder, path))
@@ -153,10 +153,10 @@ def _generate_demo(folder: Path) -> None:
     try:
         demo.generate(folder)
     except OSError as error:
-        raise UserError(
-            f"cannot write the demo data to {folder}: {error.strerror}; "
-            f"set data_path=... to a folder that can be written"
-        ) from error
+        advice = (
+            "remove that folder" if folder.is_dir() else "set data_path=... to a folder that can be written"
+        )
+        raise UserError(f"cannot write the demo data to {folder}: {error.strerror}; {advice}") from error
     log.info(f"demo data generated in {folder}")
 
 

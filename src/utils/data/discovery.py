@@ -27,6 +27,8 @@ class Source:
 
     features: Path
     graphs: dict[int, Path] = field(default_factory=dict)
+    named: tuple[Path, ...] = ()
+    """Those of them that a mapping `modalities` names, which have to be there."""
 
     @property
     def present(self) -> bool:
@@ -38,13 +40,14 @@ def find_modalities(
 ) -> dict[str, Modality]:
     """Modalities by name: in the order of a list of names, else image, text, then the others as they stand.
 
-    One that is configured without a file being there is left out with a warning. Raises UserError.
+    One that only MMRec's keys name, without a file being there, is left out with a warning. Raises UserError.
     """
     wanted = config["modalities"]
     sources = configured(config, folder)
     if isinstance(wanted, list) or not sources:
         sources = _by_name(folder) | sources
     for name in sources:
+        _check_named(name, sources[name])
         sources[name].graphs = _graphs(folder, name) | sources[name].graphs
     if isinstance(wanted, list):
         names = _check_known(wanted, [name for name in sources if sources[name].present], folder)
@@ -65,13 +68,14 @@ def configured(config: Config, folder: Path) -> dict[str, Source]:
 def _modality(
     name: str, source: Source, config: Config, n_items: int, warn: Callable[[str], None]
 ) -> Modality:
-    for path in source.graphs.values():
-        if not path.is_file():
-            raise UserError(
-                f"modalities: graph {path} of {name} is not there; correct the name, or leave it out"
-            )
     cache = config.path("cache_path")
     return Modality(name, config["dataset"], n_items, source.features, source.graphs, cache, warn)
+
+
+def _check_named(name: str, source: Source) -> None:
+    for path in source.named:
+        if not path.is_file():
+            raise UserError(f"modalities: {path} of {name} is not there; correct the name, or leave it out")
 
 
 def _read_entry(name: str, entry: Any, folder: Path) -> Source:
@@ -87,7 +91,8 @@ def _read_entry(name: str, entry: Any, folder: Path) -> Source:
     if not re.fullmatch(NAME, name):
         raise UserError(f"modalities: {name!r} is no name; expected one without slashes or a leading dot")
     graphs = _named_graph(name, folder / entry["graph"]) if "graph" in entry else {}
-    return Source(folder / entry.get("features", f"{name}_feat.npy"), graphs)
+    named = tuple(folder / file for file in entry.values())
+    return Source(folder / entry.get("features", f"{name}_feat.npy"), graphs, named)
 
 
 def _named_graph(name: str, path: Path) -> dict[int, Path]:
@@ -132,10 +137,8 @@ def _leave_out(sources: Mapping[str, Source], folder: Path, warn: Callable[[str]
     """Names of the modalities with files, image and text first; a warning for each of the others."""
     for name, source in sources.items():
         if not source.present:
-            files = ", ".join([source.features.name, *(path.name for path in source.graphs.values())])
-            warn(
-                f"modality '{name}' left out, as its files are not in {folder}: {files} or {name}_knn<k>.npz"
-            )
+            files = f"{source.features.name} or {name}_knn<k>.npz"
+            warn(f"modality '{name}' left out, as its files are not in {folder}: {files}")
     first = {name: place for place, name in enumerate(MMREC_KEYS)}
     present = [name for name, source in sources.items() if source.present]
     return sorted(present, key=lambda name: first.get(name, len(first)))

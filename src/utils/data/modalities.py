@@ -65,13 +65,20 @@ class Modality:
         return features
 
     def knn(self, k: int) -> ItemKNN:
-        """The k nearest items of each: from the smallest graph file with as many, else from the features."""
+        """The k nearest items of each: from the smallest graph file with as many, else from the features.
+
+        Fresh copies at every call.
+        """
         if k < 1:
             raise UserError(f"knn_k={k} was asked; expected at least 1, which is the item itself")
+        knn = self._nearest(k)
+        return ItemKNN(knn.neighbours[:, :k].copy(), knn.cosine[:, :k].copy())
+
+    def _nearest(self, k: int) -> ItemKNN:
+        """At least the k nearest items of each."""
         for size, path in self.graph_files.items():
             if size >= k:
-                knn = read_knn(path, self.n_items, size)
-                return ItemKNN(knn.neighbours[:, :k].copy(), knn.cosine[:, :k].copy())
+                return read_knn(path, self.n_items, size)
         if not self._raw:
             size, path = list(self.graph_files.items())[-1]
             raise UserError(

@@ -77,16 +77,17 @@ def test_a_negative_is_an_item_of_training_that_the_user_does_not_have_there():
             assert negative in trained and (user, negative) not in PAIRS
 
 
-def test_negatives_are_uniform_over_what_is_allowed_however_popular():
-    """Chi-square of each user's negatives within 5 standard deviations; user 3 has one item to get."""
+@pytest.mark.parametrize(("pool", "size"), [("train", 12), ("all", 14)])
+def test_negatives_are_uniform_over_what_is_allowed_however_popular(pool, size):
+    """Chi-square of each user's negatives within 5 standard deviations; of `train`, user 3 has one item to get."""
     owned = [[0], [0, 1, 2], [0, 5, 9, 11], list(range(11)), *[[1]] * 20]
     users, items = np.array([(user, item) for user, mine in enumerate(owned) for item in mine]).T
     n = 6_000
     asked = np.random.default_rng(0).permutation(np.repeat(np.arange(5), n))
-    drawn = NegativeSampler(users, items, 40).draw(asked, np.random.default_rng(1))
+    drawn = NegativeSampler(users, items, 14, pool).draw(asked, np.random.default_rng(1))
     for user in range(5):
         found, counts = np.unique(drawn[asked == user], return_counts=True)
-        assert found.tolist() == sorted(set(range(12)) - set(owned[user]))
+        assert found.tolist() == sorted(set(range(size)) - set(owned[user]))
         expected, freedom = n / len(found), len(found) - 1
         assert ((counts - expected) ** 2 / expected).sum() <= freedom + 5 * (2 * freedom) ** 0.5
 
@@ -109,10 +110,12 @@ def test_ids_whose_product_exceeds_32_bits():
 def test_a_user_who_has_all_items_of_training_is_an_error_that_names_it(fails):
     pairs = [(0, 0), (4, 2), (4, 0), (4, 7), (1, 7), (6, 7), (6, 0), (6, 2)]
     message = (
-        "user 4 has all 3 items of training, so no negative exists for it (2 such users); drop them from the "
-        ".inter file"
+        "user 4 has all 3 items that negatives are drawn from, so it can get none (2 such users); drop them from "
+        "the .inter file, or set negative_items=all"
     )
     fails(loader, message, pairs)
+    for user, _, negative in torch.cat(list(loader(pairs, negative_items="all")), dim=1).T.tolist():
+        assert (user, negative) not in pairs
     data = loader(pairs, use_neg_sampling=False)
     assert sorted(pairs_of(torch.cat(list(data), dim=1))) == sorted(pairs)
 

@@ -222,37 +222,30 @@ def test_a_number_is_a_name_too(folder, find):
 # --------------------------------------------------------------------------------------- absent and bad entries
 
 
-@pytest.mark.parametrize(
-    ("configured", "files"),
-    [
-        ({"text_feature_file": "t.npy"}, "t.npy"),
-        ({"modalities": {"text": "t.npy"}}, "t.npy"),
-        ({"modalities": {"text": "t_knn5.npz"}}, "text_feat.npy, t_knn5.npz"),
-        ({"modalities": {"text": {"features": "t.npy", "graph": "t_knn5.npz"}}}, "t.npy, t_knn5.npz"),
-    ],
-)
-def test_what_is_configured_but_absent_is_left_out_with_a_warning(folder, find, configured, files):
+def test_what_mmrecs_keys_name_and_is_absent_is_left_out_with_a_warning(folder, find):
     folder.features("image")
-    assert list(find(vision_feature_file="image_feat.npy", **configured)) == ["image"]
+    assert list(find(vision_feature_file="image_feat.npy", text_feature_file="t.npy")) == ["image"]
     assert find.warnings == [
-        f"modality 'text' left out, as its files are not in {folder.path}: {files} or text_knn<k>.npz"
+        f"modality 'text' left out, as its files are not in {folder.path}: t.npy or text_knn<k>.npz"
     ]
-
-
-def test_all_that_is_configured_may_be_absent(four, find):
-    assert find(vision_feature_file="v.npy", modalities={"audio": "a.npy"}) == {}
+    assert find(vision_feature_file="v.npy", text_feature_file="t.npy") == {}
     assert len(find.warnings) == 2
 
 
-@pytest.mark.parametrize("entry", ["g_knn3.npz", {"graph": "g_knn3.npz"}])
-@pytest.mark.parametrize("present", ["features", "graph"])
-def test_a_configured_graph_that_is_not_there_beside_other_files_is_an_error(
-    folder, find, fails, entry, present
-):
-    getattr(folder, present)("audio", *([[[0, 1]] * 4] if present == "graph" else []))
-    message = (
-        f"modalities: graph {folder.path / 'g_knn3.npz'} of audio is not there; correct the name, or leave it"
-    )
+@pytest.mark.parametrize("present", [None, "features", "graph"])
+@pytest.mark.parametrize(
+    ("entry", "absent"),
+    [
+        ("a.npy", "a.npy"),
+        ("g_knn3.npz", "g_knn3.npz"),
+        ({"graph": "g_knn3.npz"}, "g_knn3.npz"),
+        ({"features": "a.npy", "graph": "audio_knn2.npz"}, "a.npy"),
+    ],
+)
+def test_what_a_mapping_names_has_to_be_there(folder, find, fails, entry, absent, present):
+    if present:
+        getattr(folder, present)("audio", *([[[0, 1]] * 4] if present == "graph" else []))
+    message = f"modalities: {folder.path / absent} of audio is not there; correct the name, or leave it out"
     fails(find, message, modalities={"audio": entry})
 
 

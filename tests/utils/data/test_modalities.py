@@ -97,7 +97,7 @@ def test_features_that_are_missing_are_an_error_that_names_the_file(folder, imag
         f"this model needs {folder.path / 'image_feat.npy'}"
     )
     fails(image().features, message)
-    other = image(modalities={"image": {"features": "v.npy", "graph": "image_knn3.npz"}})
+    other = image(vision_feature_file="v.npy")
     fails(other.features, f"this model needs {folder.path / 'v.npy'}")
 
 
