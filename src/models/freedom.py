@@ -20,10 +20,10 @@ from common.loss import bpr
 
 
 def modality_weights(names: list[str], image_weight: float) -> list[float]:
-    """image_weight for the image modality (else the first), and equal shares of the rest for the others."""
+    """image_weight for the image modality (else the first but text), equal shares of the rest for the others."""
     if len(names) == 1:
         return [1.0]
-    image = "image" if "image" in names else names[0]
+    image = "image" if "image" in names else next(name for name in names if name != "text")
     return [image_weight if name == image else (1 - image_weight) / (len(names) - 1) for name in names]
 
 

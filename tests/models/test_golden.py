@@ -10,6 +10,7 @@ from torch.testing import assert_close
 from toys import GOLDEN_BATCH, ToyDataset, ToyModality, golden_dataset, make, set_embeddings
 
 from common.graph import hops, propagate
+from models.freedom import modality_weights
 
 USERS, ITEMS = [1, 2, 3], [1, 0, -1, 2]
 LATTICE = {
@@ -103,6 +104,20 @@ def test_freedom_one_modality_and_zero_parameters():
     for parameter in model.parameters():
         parameter.data.zero_()
     near(model.calculate_loss(GOLDEN_BATCH), (1 + 2e-3) * math.log(2))
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["image", "text"], [0.1, 0.9]),
+        (["text", "image"], [0.9, 0.1]),
+        (["text", "audio"], [0.9, 0.1]),
+        (["image", "text", "audio"], [0.1, 0.45, 0.45]),
+        (["audio"], [1.0]),
+    ],
+)
+def test_freedom_weights_of_any_modalities(names, expected):
+    assert modality_weights(names, 0.1) == pytest.approx(expected)
 
 
 def test_lattice_golden_original_graph():
