@@ -52,7 +52,8 @@ def get_model(name: str) -> type[AbstractRecommender]:
 def record(name: str, config: Config) -> ModelRecord:
     """What the model `name` is and needs under `config`."""
     model = get_model(name)
-    summary = (importlib.import_module(model.__module__).__doc__ or name).strip().splitlines()[0]
+    documentation = importlib.import_module(model.__module__).__doc__ or name
+    summary = documentation.strip().splitlines()[0].removeprefix(f"{name}: ")
     return ModelRecord(
         name,
         summary,

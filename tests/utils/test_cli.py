@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import types
@@ -139,6 +140,16 @@ def test_help_does_not_wait_for_torch():
     code = "import sys; from utils.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], cwd=PROJECT / "src", capture_output=True, timeout=60)
     assert run.returncode == 0
+
+
+@pytest.mark.parametrize("flag", ["--help", "--list-models"])
+def test_a_reader_that_has_seen_enough_is_no_error(flag):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "main.py", flag]
+    run = subprocess.run(command, cwd=PROJECT, stdout=writing, stderr=subprocess.PIPE, timeout=60)
+    os.close(writing)
+    assert run.returncode == 141 and run.stderr == b""
 
 
 def test_list_models(monkeypatch, capsys):
