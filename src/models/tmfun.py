@@ -41,15 +41,27 @@ from common.graph import (
 from common.loss import BPRLoss, L2Loss
 
 
-class Representations(NamedTuple):
-    """All users and items, and the parts that an item is fused from."""
+class Sources(NamedTuple):
+    """What n users or items are fused from."""
 
-    user: Tensor  # (U, d) final
-    item: Tensor  # (I, d) final
-    interaction: Tensor  # (I, d) g
-    content: Tensor  # (I, d) c
-    modal: Tensor  # (M, I, d) h_m
-    attention: Tensor  # (M, I, heads) alpha_m, or (M, 1, 1) where it is fixed
+    interaction: Tensor  # (n, d) g
+    modal: list[Tensor]  # M of (n, d), h_m; none for users without modality representations
+    similar: Tensor | None  # (n, d) h
+
+    def at(self, rows: Tensor) -> Sources:
+        """Those of some rows (k,) alone: a step fuses what its batch contains, not the whole catalogue."""
+        similar = None if self.similar is None else F.embedding(rows, self.similar)
+        return Sources(
+            F.embedding(rows, self.interaction), [F.embedding(rows, h) for h in self.modal], similar
+        )
+
+
+class Fused(NamedTuple):
+    """Their representations."""
+
+    final: Tensor  # (n, d)
+    content: Tensor  # (n, d) c
+    attention: Tensor  # (M, n, heads) alpha_m, or (M, 1, 1) where it is fixed
 
 
 class TMFUN(GeneralRecommender):
@@ -109,7 +121,7 @@ class TMFUN(GeneralRecommender):
         nn.init.xavier_uniform_(self.item_embedding.weight)
         if config["attention"] == "dot":
             self.query, self.key = nn.Linear(d, d, bias=False), nn.Linear(d, d, bias=False)
-        if config["fusion"] == "concat":
+        if config["fusion"] == "concat" and config["use_item_graph"] and config["multi_step"]:
             self.merge = nn.Linear(2 * d, d)
         if config["modality_input"] == "features":
             raw = modality_features(self)
@@ -121,36 +133,38 @@ class TMFUN(GeneralRecommender):
         self.train_graph = self.edges.sample().to(self.device)
 
     def forward(self) -> tuple[Tensor, Tensor]:
-        return self.represent()[:2]
+        users, items = self.sources()
+        return self._user(users), self.fuse(items).final
 
-    def represent(self) -> Representations:
-        """Every step of the fusion, for all users and items."""
+    def sources(self) -> tuple[Sources, Sources]:
+        """What all users and all items are fused from: the propagation over every graph."""
         graph = self.train_graph if self.training else self.full_graph
         ego = torch.cat([self.user_embedding.weight, self.item_embedding.weight])
         user, item = propagate(graph, ego, self.config["n_ui_layers"]).split([self.n_users, self.n_items])
-        modal, similar = self._modal(), self._similar()
-        final, content, attention = self._fuse(item, modal, similar)
-        if self.config["user_modality"]:
-            modal_of_user = torch.stack([self.user_from_item @ h for h in modal])
-            similar_of_user = None if similar is None else self.user_from_item @ similar
-            user = self._fuse(user, modal_of_user, similar_of_user)[0]
-        return Representations(user, final, item, content, modal, attention)
+        modal = self._modal()
+        items = Sources(item, modal, self._similar(modal))
+        if not self.config["user_modality"]:
+            return Sources(user, [], None), items
+        similar = None if items.similar is None else self.user_from_item @ items.similar
+        return Sources(user, [self.user_from_item @ h for h in items.modal], similar), items
 
-    def _modal(self) -> Tensor:
-        """h_m (M, I, d)."""
+    def _modal(self) -> list[Tensor]:
+        """h_m (I, d) of every modality."""
         n = self.config["n_item_layers"] if self.config["use_modality_graphs"] else 0
         if self.config["modality_input"] == "features":
             inputs = [project(x) for project, x in zip(self.projections, self.raw, strict=True)]
         else:
             inputs = [self.item_embedding.weight] * len(self.modality_graphs)
-        return torch.stack([hops(graph, z, n) for graph, z in zip(self.modality_graphs, inputs, strict=True)])
+        return [hops(graph, z, n) for graph, z in zip(self.modality_graphs, inputs, strict=True)]
 
-    def _similar(self) -> Tensor | None:
+    def _similar(self, modal: list[Tensor]) -> Tensor | None:
         """h (I, d), the output of the item feature graph."""
         if not self.config["use_item_graph"]:
             return None
-        graph = self.item_graph()
-        return hops(graph, self.item_embedding.weight, self.config["n_item_layers"])
+        one_hop_of_ids = self.config["n_item_layers"] == 1 and self.config["modality_input"] == "id"
+        if one_hop_of_ids and self.config["use_modality_graphs"]:  # A Q = sum_m a_m A_m Q = sum_m a_m h_m
+            return sum(a * h for a, h in zip(self.prior_logits.softmax(0), modal, strict=True))
+        return hops(self.item_graph(), self.item_embedding.weight, self.config["n_item_layers"])
 
     def item_graph(self) -> SparseMatrix:
         """The item feature graph A (I, I)."""
@@ -158,17 +172,21 @@ class TMFUN(GeneralRecommender):
             return self.mixture(self.prior_logits.softmax(0))
         return self.fixed_item_graph
 
-    def _fuse(self, g: Tensor, modal: Tensor, similar: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Early, middle and late step for rows (n, d): final representation, content c, attention."""
-        attention = self._attend(g, modal)
+    def _user(self, users: Sources) -> Tensor:
+        return self.fuse(users).final if self.config["user_modality"] else users.interaction
+
+    def fuse(self, sources: Sources) -> Fused:
+        """Early, middle and late step."""
+        modal = torch.stack(sources.modal)  # (M, n, d)
+        attention = self._attend(sources.interaction, modal)
         heads = modal.unflatten(2, (self.config["n_heads"], -1))  # (M, n, heads, d / heads)
         early = (attention.unsqueeze(-1) * heads).sum(0).flatten(1)  # (n, d)
         if not self.config["multi_step"]:
-            return early, early, attention
-        content = early if similar is None else self._merge(early, similar)
+            return Fused(early, early, attention)
+        content = early if sources.similar is None else self._merge(early, sources.similar)
         if self.config["fusion"] == "norm":
             content = F.normalize(content, dim=1)
-        return g + content, content, attention
+        return Fused(sources.interaction + content, content, attention)
 
     def _merge(self, early: Tensor, similar: Tensor) -> Tensor:
         if self.config["fusion"] == "concat":
@@ -189,29 +207,30 @@ class TMFUN(GeneralRecommender):
         return ((query * key).sum(-1) / scale + prior).softmax(0)
 
     def calculate_loss(self, interaction: Tensor) -> Tensor:
-        r = self.represent()
-        user = F.embedding(interaction[0], r.user)  # (B, d)
-        positive, negative = F.embedding(interaction[1], r.item), F.embedding(interaction[2], r.item)
+        users, items = self.sources()
+        present, place = torch.unique(interaction[1:3], return_inverse=True)  # distinct items (n,), (2, B)
+        items = items.at(present)
+        fused = self.fuse(items)
+        user = self._user(users.at(interaction[0]))  # (B, d)
+        positive, negative = F.embedding(place[0], fused.final), F.embedding(place[1], fused.final)
         loss = self.bpr((user * positive).sum(1), (user * negative).sum(1))
         if self.config["reg_weight"] > 0:
-            loss = (
-                loss
-                + self.config["reg_weight"] * self.l2(user, positive, negative).squeeze() / self.batch_size
-            )
+            penalty = self.l2(user, positive, negative).squeeze() / self.batch_size
+            loss = loss + self.config["reg_weight"] * penalty
         if self.config["cl_weight"] > 0:
-            loss = loss + self.config["cl_weight"] * self._contrast(r, torch.unique(interaction[1]))
+            loss = loss + self.config["cl_weight"] * self._contrast(items, fused, torch.unique(place[0]))
         return loss
 
-    def _contrast(self, r: Representations, items: Tensor) -> Tensor:
-        """InfoNCE between views of the distinct positive items (n,) of a batch, summed over `cl_pairs`."""
+    def _contrast(self, items: Sources, fused: Fused, rows: Tensor) -> Tensor:
+        """InfoNCE between views of the batch's distinct positive items, its `rows` (n,), summed over `cl_pairs`."""
         views = []
         if "content-cf" in self.config["cl_pairs"]:
-            views.append((r.content, r.interaction))
+            views.append((fused.content, items.interaction))
         if "modalities" in self.config["cl_pairs"]:
-            views.extend(combinations(r.modal, 2))
-        total = torch.zeros((), device=r.item.device)
+            views.extend(combinations(items.modal, 2))
+        total = torch.zeros((), device=rows.device)
         for one, other in views:
-            one, other = F.embedding(items, one), F.embedding(items, other)
+            one, other = F.embedding(rows, one), F.embedding(rows, other)
             loss = info_nce(one, other, self.config["cl_temperature"])
             if self.config["cl_symmetric"]:
                 loss = (loss + info_nce(other, one, self.config["cl_temperature"])) / 2
