@@ -1,0 +1,191 @@
+"""TMFUN's components: each switch alone, what it reduces to, and the laws of the fusion."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.testing import assert_close
+from toys import GOLDEN_BATCH, ToyDataset, ToyModality, make
+
+from common.registry import get_model
+from models.tmfun import shares
+from utils.config import Config
+
+N_USERS, N_ITEMS, D = 12, 9, 4
+SWITCHES = [
+    {},
+    {"user_modality": True},
+    {"learn_item_graph": True},
+    {"modality_input": "features"},
+    {"knn_weight": "cosine"},
+    {"use_item_graph": False},
+    {"use_modality_graphs": False, "attention": "equal"},
+    {"attention": "prior"},
+    {"attention": "equal"},
+    {"n_heads": 2},
+    {"n_item_layers": 2},
+    {"multi_step": False},
+    {"fusion": "norm"},
+    {"fusion": "concat"},
+    {"fusion": "concat", "use_item_graph": False},
+    {"cl_pairs": ["modalities"]},
+    {"cl_pairs": ["content-cf", "modalities"], "cl_symmetric": True},
+    {"cl_weight": 0.0, "reg_weight": 0.1},
+    {"edge_dropout": 0.5},
+]
+
+
+def dataset() -> ToyDataset:
+    generator = torch.Generator().manual_seed(0)
+    modalities = {name: torch.randn(N_ITEMS, 5, generator=generator) for name in ("image", "text")}
+    pairs = [
+        (user, item) for user in range(N_USERS) for item in range(N_ITEMS) if (user + item) % 3 == 0
+    ]
+    return ToyDataset(N_USERS, N_ITEMS, pairs, {name: ToyModality(x) for name, x in modalities.items()})
+
+
+def tmfun(data: ToyDataset | None = None, **settings):
+    """The model with its YAML's settings but these, in training mode."""
+    yaml = Config("TMFUN", "demo", model_settings=get_model("TMFUN").settings).final_config_dict
+    own = {name: yaml[name] for name in get_model("TMFUN").settings}
+    base = own | {"knn_k": 3, "edge_dropout": 0.0, "embedding_size": D}
+    return make("TMFUN", data or dataset(), **base | settings).train()
+
+
+def dense(graph) -> torch.Tensor:
+    return torch.from_numpy(graph.to_scipy().toarray())
+
+
+@pytest.mark.parametrize("settings", SWITCHES, ids=str)
+def test_every_switch_trains_all_weights_and_scores_all_items(settings):
+    model = tmfun(**settings)
+    model.pre_epoch_processing()
+    loss = model.calculate_loss(GOLDEN_BATCH)
+    loss.backward()
+    assert loss.isfinite() and loss.ndim == 0
+    assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+    scores = model.eval().full_sort_predict([torch.arange(N_USERS)])
+    assert scores.shape == (N_USERS, N_ITEMS) and scores.isfinite().all()
+
+
+@pytest.mark.parametrize("settings", SWITCHES, ids=str)
+def test_the_loss_of_a_batch_is_that_of_all_items_fused(settings):
+    """A step fuses the items of its batch alone: the ranking loss is that of `forward`."""
+    model = tmfun(**settings | {"cl_weight": 0.0, "reg_weight": 0.0})
+    users, items = model()
+    user, positive, negative = users[GOLDEN_BATCH[0]], items[GOLDEN_BATCH[1]], items[GOLDEN_BATCH[2]]
+    expected = -torch.nn.functional.logsigmoid((user * positive).sum(1) - (user * negative).sum(1)).mean()
+    assert_close(model.calculate_loss(GOLDEN_BATCH), expected)
+
+
+@pytest.mark.parametrize("n_heads", [1, 2])
+def test_attention_is_a_distribution_over_modalities_and_starts_at_the_prior(n_heads):
+    model = tmfun(n_heads=n_heads, attention_temperature=0.01)
+    attention = model.fuse(model.sources()[1]).attention
+    assert attention.shape == (2, N_ITEMS, n_heads)
+    assert_close(attention.sum(0), torch.ones(N_ITEMS, n_heads))
+    assert attention.std(dim=1).min() > 0.01
+    model.query.weight.data.zero_()
+    attention = model.fuse(model.sources()[1]).attention
+    assert_close(attention[0], torch.full((N_ITEMS, n_heads), 0.1))
+
+
+def test_fixed_attention_weighs_by_the_prior_or_equally():
+    for kind, expected in (("prior", [0.1, 0.9]), ("equal", [0.5, 0.5])):
+        assert_close(
+            tmfun(attention=kind)._attend(torch.zeros(1, D), torch.zeros(2, 1, D)).flatten(),
+            torch.tensor(expected),
+        )
+
+
+def test_without_attention_and_contrast_it_is_freedom():
+    """item = g + (f + h) / 2 with f = h: FREEDOM from graphs alone, with as many layers."""
+    data = dataset()
+    freedom = {
+        "knn_k": 3,
+        "n_mm_layers": 1,
+        "n_ui_layers": 3,
+        "mm_image_weight": 0.1,
+        "dropout": 0.0,
+        "reg_weight": 0.0,
+    }
+    ours, theirs = (
+        tmfun(data, attention="prior", cl_weight=0.0),
+        make("FREEDOM", data, **freedom, embedding_size=D),
+    )
+    assert_close(ours(), theirs())  # the same seed gives both the same embeddings
+    assert_close(ours.calculate_loss(GOLDEN_BATCH), theirs.train().calculate_loss(GOLDEN_BATCH))
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"learn_item_graph": True}, {"n_item_layers": 2}, {"knn_weight": "cosine"}]
+)
+def test_the_item_feature_graph_is_the_mixture_of_the_modality_feature_graphs(settings):
+    model = tmfun(**settings)
+    image, text = map(dense, model.modality_graphs)
+    graph = 0.1 * image + 0.9 * text
+    q, n = model.item_embedding.weight, model.config["n_item_layers"]
+    sources = model.sources()[1]
+    assert_close(dense(model.item_graph()), graph)
+    assert_close(sources.similar, torch.linalg.matrix_power(graph, n) @ q)
+    assert_close(sources.modal[0], torch.linalg.matrix_power(image, n) @ q)
+
+
+def test_features_are_projected_and_propagated():
+    model = tmfun(modality_input="features")
+    graph, project, x = dense(model.modality_graphs[1]), model.projections[1], model.raw[1]
+    assert_close(model.sources()[1].modal[1], graph @ project(x))
+
+
+def test_modalities_reach_users_through_what_they_took():
+    data = dataset()
+    model = tmfun(data, user_modality=True)
+    r = torch.zeros(N_USERS, N_ITEMS)
+    r[tuple(torch.tensor(data.pairs).T)] = 1
+    scale = (r.sum(1).clamp_min(1).rsqrt()[:, None], r.sum(0).clamp_min(1).rsqrt())
+    users, items = model.sources()
+    assert_close(users.modal[0], scale[0] * r * scale[1] @ items.modal[0])
+    assert_close(model()[0], model.fuse(users).final)
+    assert_close(tmfun(data)()[0], users.interaction)
+
+
+def test_the_steps_of_the_fusion():
+    model = tmfun()
+    items = model.sources()[1]
+    fused = model.fuse(items)
+    early = sum(a * h for a, h in zip(fused.attention, items.modal, strict=True))
+    assert_close(fused.content, (early + items.similar) / 2)
+    assert_close(fused.final, items.interaction + fused.content)
+    early_alone = tmfun(multi_step=False)
+    assert_close(early_alone()[1], sum(a * h for a, h in zip(fused.attention, items.modal, strict=True)))
+    assert_close(tmfun(fusion="norm").fuse(items).content.norm(dim=1), torch.ones(N_ITEMS))
+    assert_close(tmfun(use_item_graph=False).fuse(items._replace(similar=None)).content, early)
+
+
+def test_one_modality_needs_no_choice():
+    data = dataset()
+    del data.modalities["image"]
+    model = tmfun(data)
+    assert_close(model.fuse(model.sources()[1]).attention, torch.ones(1, N_ITEMS, 1))
+
+
+def test_edges_are_dropped_in_training_alone():
+    model = tmfun(edge_dropout=0.5)
+    model.pre_epoch_processing()
+    training = model.sources()[1].interaction
+    assert not torch.equal(training, model.eval().sources()[1].interaction)
+    assert_close(model.sources()[1].interaction, tmfun().sources()[1].interaction)
+
+
+@pytest.mark.parametrize(
+    ("names", "weights", "expected"),
+    [
+        (["image", "text"], {"image": 0.1, "text": 0.9}, [0.1, 0.9]),
+        (["image", "text"], {"image": 1, "text": 3}, [0.25, 0.75]),
+        (["audio", "text"], {"image": 0.1, "text": 0.9}, [0.1, 0.9]),
+        (["image", "text", "audio", "video"], {"image": 0.2, "text": 0.4}, [0.2, 0.4, 0.2, 0.2]),
+        (["text"], {"image": 0.1, "text": 0.9}, [1.0]),
+    ],
+)
+def test_shares_of_any_modalities(names, weights, expected):
+    assert shares(names, weights) == pytest.approx(expected)
