@@ -30,6 +30,9 @@ class AbstractRecommender(nn.Module):
     settings: ClassVar[dict[str, Any] | None] = None
     """Settings of the model: name -> type, or tuple of choices. None: whatever its YAML names."""
 
+    needs_negatives: ClassVar[bool] = True
+    """Whether `calculate_loss` reads interaction[2]; of a model that declares no settings its YAML alone says so."""
+
     cache_forward: ClassVar[bool] = True
     """In evaluation `forward()` is a function of the weights alone: it runs once, not once per batch."""
 

@@ -32,6 +32,17 @@ class ModelRecord:
     raw_features: bool
     negatives: bool
 
+    def in_words(self) -> str:
+        """What it needs."""
+        content = (
+            "raw features"
+            if self.raw_features
+            else "kNN graphs or features"
+            if self.modalities
+            else "ids only"
+        )
+        return content if self.negatives else f"{content}, no negatives"
+
 
 def list_models() -> list[str]:
     """Names of the models that have both files, in alphabetical order."""
@@ -59,13 +70,17 @@ def record(name: str, config: Config) -> ModelRecord:
         summary,
         modalities=bool(config["is_multimodal_model"]),
         raw_features=model.needs_raw_features(config),
-        negatives=bool(config["use_neg_sampling"]),
+        negatives=bool(config["use_neg_sampling"]) if model.settings is None else model.needs_negatives,
     )
 
 
 def check_pairing(name: str, config: Config, dataset: Dataset) -> None:
     """Raises UserError where the data set lacks what the model needs under these settings."""
     needs = record(name, config)
+    if needs.negatives and not config["use_neg_sampling"]:
+        raise UserError(
+            f"{name} learns from negative items, and use_neg_sampling is false; leave that setting out"
+        )
     if needs.modalities and not dataset.modalities:
         raise UserError(
             f"{name} needs at least one modality, and '{dataset.name}' has none; "
@@ -87,12 +102,5 @@ def describe_models() -> str:
     lines = []
     for name in list_models():
         needs = record(name, Config(name, "demo", model_settings=get_model(name).settings))
-        modal = (
-            "raw features"
-            if needs.raw_features
-            else "kNN graphs or features"
-            if needs.modalities
-            else "ids only"
-        )
-        lines.append(f"{name:10} {modal:24} {needs.summary}")
+        lines.append(f"{name:10} {needs.in_words():28} {needs.summary}")
     return "\n".join(lines)

@@ -24,6 +24,7 @@ def _distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 class BM3(GeneralRecommender):
+    needs_negatives = False
     settings = {"n_layers": int, "dropout": float, "reg_weight": float, "cl_weight": float}
 
     def __init__(self, config, dataset):

@@ -38,9 +38,7 @@ SWITCHES = [
 def dataset() -> ToyDataset:
     generator = torch.Generator().manual_seed(0)
     modalities = {name: torch.randn(N_ITEMS, 5, generator=generator) for name in ("image", "text")}
-    pairs = [
-        (user, item) for user in range(N_USERS) for item in range(N_ITEMS) if (user + item) % 3 == 0
-    ]
+    pairs = [(user, item) for user in range(N_USERS) for item in range(N_ITEMS) if (user + item) % 3 == 0]
     return ToyDataset(N_USERS, N_ITEMS, pairs, {name: ToyModality(x) for name, x in modalities.items()})
 
 
