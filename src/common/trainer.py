@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from common.abstract_recommender import AbstractRecommender
+from utils.errors import Diverged
 
 OPTIMISERS = {
     "adam": torch.optim.Adam,
@@ -19,10 +20,6 @@ OPTIMISERS = {
     "adagrad": torch.optim.Adagrad,
     "rmsprop": torch.optim.RMSprop,
 }
-
-
-class Diverged(FloatingPointError):
-    """The loss is no longer a finite number."""
 
 
 @dataclass

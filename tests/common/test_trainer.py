@@ -10,7 +10,8 @@ from torch import nn
 from toys import ToyConfig
 
 from common.abstract_recommender import AbstractRecommender
-from common.trainer import Diverged, EarlyStopping, Trainer, make_optimiser
+from common.trainer import EarlyStopping, Trainer, make_optimiser
+from utils.errors import Diverged
 
 SETTINGS = {
     "valid_metric": "Recall@20", "stopping_step": 20, "valid_metric_decimals": 4, "valid_metric_bigger": True,

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from common.graph import stable_topk
-from utils.errors import UserError
+from utils.errors import Diverged, UserError
 from utils.evaluation.metrics import evaluate
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def forward_once(model: nn.Module) -> Iterator[None]:
 def checked(scores: Tensor, users: np.ndarray, n_items: int, model: str) -> Tensor:
     """The scores as a tensor that can be masked in place: contiguous, of a type that holds MASKED.
 
-    Raises UserError for a wrong shape and for NaN.
+    Raises UserError for a wrong shape, Diverged for NaN.
     """
     if scores.shape != (len(users), n_items):
         raise UserError(
@@ -187,7 +187,7 @@ def checked(scores: Tensor, users: np.ndarray, n_items: int, model: str) -> Tens
     for row in suspects.squeeze(1).tolist():
         if scores[row].isnan().any():
             item = int(scores[row].isnan().nonzero()[0])
-            raise UserError(
+            raise Diverged(
                 f"{model} gives user {users[row]} and item {item} the score NaN; lower learning_rate or "
                 f"check the features of the items"
             )

@@ -10,9 +10,9 @@ from typing import Any
 
 from common.memory import keep_freed_memory
 from common.registry import check_pairing, get_model
-from common.trainer import Diverged
 from utils.config import Config
 from utils.data.dataset import Dataset
+from utils.errors import Diverged
 from utils.evaluation.ranking import check_cutoffs
 from utils.experiments import report
 from utils.experiments.trial import TrialResult, run_trial

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from utils.errors import UserError
+from utils.errors import Diverged, UserError
 from utils.evaluation.ranking import (
     FEW,
     MASKED,
@@ -345,7 +345,7 @@ def test_nan_scores(measure):
     scores = torch.zeros(N_USERS, N_ITEMS)
     user = distinct(data.valid.users)[8]
     scores[user, 3] = math.nan
-    with pytest.raises(UserError, match=f"Given gives user {user} and item 3 the score NaN; lower"):
+    with pytest.raises(Diverged, match=f"Given gives user {user} and item 3 the score NaN; lower"):
         measure(evaluator(data), Given(scores))
 
 
