@@ -1,11 +1,11 @@
 """The embedded data set `demo`: planted structure, to show that everything works. Never a benchmark.
 
-Every item has a latent vector of two independent halves, what its image shows and what its text says; each half
-is a cluster centre plus a deviation. A user's taste is a direction in either half, and the user takes the items
-of the highest taste . latent + popularity + Gumbel noise: a draw without replacement from a softmax. The image
-features are a random nonlinear map of the first half plus noise, the text features of the second. So each
-modality tells a part of what interactions depend on, equally large, and neither tells all. Nothing in it refers
-to any model.
+Every item has a latent vector of three independent parts: what its image shows, what its text says, and what
+neither tells; each part is a cluster centre plus a deviation. A user's taste is a direction in each part, and
+the user takes the items of the highest taste . latent + popularity + Gumbel noise: a draw without replacement
+from a softmax. The image features are a random nonlinear map of the first part plus noise, the text features of
+the second. So each modality tells an equally large part of what interactions depend on, and only the
+interactions tell all. Nothing in it refers to any model.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ from pathlib import Path
 import numpy as np
 
 N_USERS, N_ITEMS = 2_000, 1_500
-HALF = 8  # dimensions of either half of the latent
-N_CLUSTERS = 40  # cluster centres in either half
+WIDTHS = {"image": 128, "text": 64}  # of the features
+PARTS = (*WIDTHS, "hidden")  # of the latent
+SIZE = 8  # dimensions of a part
+N_CLUSTERS = 40  # cluster centres in a part
 SPREAD = 0.5  # deviation from the centre, of a centre's own length
-TASTE = 4.2  # weight of either half of a taste, against the Gumbel noise
+TASTE = 3.5  # weight of each part of a taste, against the Gumbel noise
 POPULARITY = 0.6  # exponent of the power law of items
-WIDTHS = {"image": 128, "text": 64}
-NOISE = 0.3  # of the features, against their signal
-PER_USER, FEWEST = 7, 5  # mean and least number of interactions of a user
+NOISE = 0.6  # of the features, against their signal
+PER_USER, FEWEST = 8, 5  # mean and least number of interactions of a user
 
 
 @dataclass(frozen=True)
 class Demo:
     """The planted truth and what is shown of it."""
 
-    latents: dict[str, np.ndarray]  # image and text: (I, HALF), rows of unit length
-    tastes: dict[str, np.ndarray]  # (U, HALF), rows of unit length
+    latents: dict[str, np.ndarray]  # of each part: (I, SIZE), rows of unit length
+    tastes: dict[str, np.ndarray]  # (U, SIZE), rows of unit length
     features: dict[str, np.ndarray]  # (I, WIDTHS[name]) float32
     users: np.ndarray  # (n,) by user
     items: np.ndarray
@@ -44,8 +45,8 @@ class Demo:
 def plant(seed: int = 2023) -> Demo:
     """Everything about the data set, from the seed alone."""
     rng = np.random.default_rng(seed)
-    latents = {name: _latent(rng) for name in WIDTHS}
-    tastes = {name: _unit(rng.standard_normal((N_USERS, HALF))) for name in WIDTHS}
+    latents = {name: _latent(rng) for name in PARTS}
+    tastes = {name: _unit(rng.standard_normal((N_USERS, SIZE))) for name in PARTS}
     features = {name: _show(latents[name], width, rng) for name, width in WIDTHS.items()}
     users, items = _interact(latents, tastes, rng)
     return Demo(latents, tastes, features, users, items, split_labels(users, rng))
@@ -85,15 +86,15 @@ def split_labels(users: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _latent(rng: np.random.Generator) -> np.ndarray:
-    centres = _unit(rng.standard_normal((N_CLUSTERS, HALF)))
-    deviation = _unit(rng.standard_normal((N_ITEMS, HALF)))
+    centres = _unit(rng.standard_normal((N_CLUSTERS, SIZE)))
+    deviation = _unit(rng.standard_normal((N_ITEMS, SIZE)))
     return _unit(centres[rng.integers(N_CLUSTERS, size=N_ITEMS)] + SPREAD * deviation)
 
 
 def _show(latent: np.ndarray, width: int, rng: np.random.Generator) -> np.ndarray:
-    """Features (I, width) float32 of a latent half: a random two-layer map, and noise."""
-    hidden = np.tanh(2 * latent @ rng.standard_normal((HALF, 4 * HALF)))
-    shown = hidden @ rng.standard_normal((4 * HALF, width)) / np.sqrt(4 * HALF)
+    """Features (I, width) float32 of a part of the latent: a random two-layer map, and noise."""
+    hidden = np.tanh(2 * latent @ rng.standard_normal((SIZE, 4 * SIZE)))
+    shown = hidden @ rng.standard_normal((4 * SIZE, width)) / np.sqrt(4 * SIZE)
     return (shown + NOISE * shown.std() * rng.standard_normal(shown.shape)).astype(np.float32)
 
 
@@ -102,7 +103,7 @@ def _interact(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Users and items (n,) by user; an item that nobody took goes to the user who likes it most."""
     popularity = -POPULARITY * np.log(1 + rng.permutation(N_ITEMS))
-    liking = TASTE * np.sqrt(HALF) / 2 * sum(tastes[name] @ latents[name].T for name in latents)
+    liking = TASTE * np.sqrt(SIZE) / 2 * sum(tastes[name] @ latents[name].T for name in latents)
     wish = liking + popularity + rng.gumbel(size=liking.shape)
     counts = FEWEST + rng.geometric(1 / (PER_USER - FEWEST), size=N_USERS)
     rank = np.empty_like(wish, dtype=np.int64)

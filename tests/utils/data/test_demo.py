@@ -39,26 +39,26 @@ def test_mmrecs_rule_of_splitting(n, valid, test):
         assert np.bincount(mine, minlength=3).tolist() == [n - valid - test, valid, test]
 
 
-def test_each_modality_shows_its_half_and_not_the_other(planted):
-    """The mean cosine of an item's latent half with those of its nearest item by features: near 1, or near 0."""
+def test_each_modality_shows_its_part_and_no_other(planted):
+    """The mean cosine of a part of an item's latent with that of its nearest item by features: near 1, or near 0."""
     for shown in demo.WIDTHS:
         x = planted.features[shown]
         x = x / np.linalg.norm(x, axis=1, keepdims=True)
         similarity = x @ x.T - 2 * np.eye(len(x))
         nearest = similarity.argmax(1)
-        for half, latent in planted.latents.items():
+        for part, latent in planted.latents.items():
             mean = (latent * latent[nearest]).sum(1).mean()
-            assert (mean > 0.8) if half == shown else (abs(mean) < 0.1)
+            assert (mean > 0.8) if part == shown else (abs(mean) < 0.1)
 
 
-def test_users_take_what_they_like_in_either_half(planted):
-    for half, latent in planted.latents.items():
-        liking = planted.tastes[half] @ latent.T
+def test_users_take_what_they_like_in_every_part(planted):
+    for part, latent in planted.latents.items():
+        liking = planted.tastes[part] @ latent.T
         assert liking[planted.users, planted.items].mean() > 5 * abs(liking.mean()) + 0.1
 
 
 def test_both_modalities_beat_either_and_content_beats_ids_alone(tmp_path):
-    """Recall@20 over validation and test together; the two halves are equal, and so are the shares of the graphs."""
+    """Recall@20 over validation and test together. As the modalities tell equally much, their graphs weigh the same."""
     places = {"data_path": str(tmp_path / "data"), "runs_path": str(tmp_path), "cache_path": str(tmp_path)}
     short = {"learning_rate": 0.005, "epochs": 40, "stopping_step": 8, "save_recommended_topk": False}
 
