@@ -6,14 +6,13 @@ nothing else registers it.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.abstract_recommender import AbstractRecommender
-from utils.errors import UserError
+from utils.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from utils.config import Config
@@ -51,12 +50,10 @@ def list_models() -> list[str]:
 
 
 def get_model(name: str) -> type[AbstractRecommender]:
-    """The class of a model. Raises UserError with the nearest names for one that is not there."""
+    """The class of a model. Raises UserError with the nearest name for one that is not there."""
     if name not in list_models():
-        by_lower = {known.lower(): known for known in list_models()}
-        near = [by_lower[n] for n in difflib.get_close_matches(name.lower(), by_lower, n=3)]
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(by_lower.values())}"
-        raise UserError(f"unknown model '{name}'; {hint}")
+        hint = did_you_mean(name, list_models()) or f"; known: {', '.join(list_models())}"
+        raise UserError(f"unknown model '{name}'{hint}")
     return getattr(importlib.import_module(f"models.{name.lower()}"), name)
 
 

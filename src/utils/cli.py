@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from utils.config.layers import yaml_names
+from utils.config.settings import GROUPS, describe
+from utils.config.yaml_reader import parse_value, read_mapping
 from utils.errors import UserError
-from utils.layers import yaml_names
-from utils.settings import GROUPS, describe
-from utils.yaml_reader import parse_value, read_mapping
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 OVERRIDE = re.compile(r"(?:--)?([A-Za-z_]\w*)=(.*)", re.DOTALL)

@@ -43,9 +43,9 @@ def test_every_model_has_its_line():
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("tmfun", "did you mean TMFUN?"), ("LightGC", "did you mean LightGCN"), ("xyz", "known: BM3, BPR")],
+    [("tmfun", "did you mean 'TMFUN'"), ("LightGC", "did you mean 'LightGCN'"), ("xyz", "known: BM3, BPR")],
 )
-def test_an_unknown_name_gets_the_nearest_ones(name, hint):
+def test_an_unknown_name_gets_the_nearest_one(name, hint):
     with pytest.raises(UserError, match=f"unknown model '{name}'; {hint}"):
         get_model(name)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import common.registry
-import utils.config
+import utils.config.config
 from utils.errors import UserError
 from utils.quick_start import quick_start
 
@@ -88,7 +88,7 @@ def theirs(tmp_path, monkeypatch):
     (src / "models" / "theirs.py").write_text(MODEL)
     (src / "configs" / "model" / "Theirs.yaml").write_text(YAML)
     shutil.copy(SRC / "configs" / "overall.yaml", src / "configs")
-    for module in (common.registry, utils.config):
+    for module in (common.registry, utils.config.config):
         monkeypatch.setattr(module, "SRC", src)
     monkeypatch.syspath_prepend(str(src))
     rng = np.random.default_rng(0)

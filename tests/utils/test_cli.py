@@ -11,8 +11,8 @@ import pytest
 
 from utils import cli
 from utils.config import PROJECT
+from utils.config.settings import FRAMEWORK
 from utils.errors import UserError
-from utils.settings import FRAMEWORK
 
 
 @pytest.fixture

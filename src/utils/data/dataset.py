@@ -13,8 +13,7 @@ import numpy as np
 from utils.data.discovery import configured, find_modalities
 from utils.data.interactions import SPLITS, Interactions, read_interactions
 from utils.data.modalities import Modality
-from utils.errors import UserError
-from utils.settings import did_you_mean
+from utils.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from utils.config import Config

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.data.modalities import Modality
-from utils.errors import UserError
-from utils.settings import did_you_mean
+from utils.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from utils.config import Config

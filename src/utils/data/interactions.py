@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from utils.errors import UserError
-from utils.settings import did_you_mean
+from utils.errors import UserError, did_you_mean
 
 SPLITS = ("training", "validation", "test")
 """What the labels 0, 1 and 2 mean."""

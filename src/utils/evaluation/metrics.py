@@ -14,8 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from utils.errors import UserError
-from utils.settings import did_you_mean
+from utils.errors import UserError, did_you_mean
 
 
 def recall(hits: np.ndarray, n_relevant: np.ndarray) -> np.ndarray:

@@ -170,7 +170,7 @@ def test_everything_is_checked_before_any_training_starts(places, monkeypatch):
     monkeypatch.setattr(trial_module, "Trainer", lambda *a: pytest.fail("training began"))
     with pytest.raises(UserError, match="topk asks for 50 items"):
         run_all(["BPR"], ["tiny"], QUICK | places | {"topk": [20, 50]})
-    with pytest.raises(UserError, match="unknown model 'TMFUNN'; did you mean TMFUN?"):
+    with pytest.raises(UserError, match="unknown model 'TMFUNN'; did you mean 'TMFUN'"):
         run_all(["BPR", "TMFUNN"], ["tiny"], QUICK | places)
     with pytest.raises(UserError, match="knn_k"):
         run_all(["BPR", "TMFUN"], ["tiny"], QUICK | places | {"knn_k": [5, "x"]})

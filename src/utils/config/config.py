@@ -6,14 +6,10 @@ import copy
 from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-
-from utils.errors import UserError
-from utils.evaluation.metrics import metric_name, parse_metric
-from utils.grid import Axis, Entry, axis_order, is_axis, points, read_axes
-from utils.layers import (
+from utils.config.grid import Axis, Entry, axis_order, is_axis, points, read_axes
+from utils.config.layers import (
     Layer,
     check_complete,
     check_names,
@@ -25,9 +21,14 @@ from utils.layers import (
     read_layers,
     yaml_names,
 )
-from utils.settings import FRAMEWORK, Kind, Setting, did_you_mean, read_value
+from utils.config.settings import FRAMEWORK, Kind, Setting, read_value
+from utils.errors import UserError, did_you_mean
+from utils.evaluation.metrics import metric_name, parse_metric
 
-SRC = Path(__file__).resolve().parents[1]
+if TYPE_CHECKING:
+    import torch
+
+SRC = Path(__file__).resolve().parents[2]
 PROJECT = SRC.parent
 DERIVED = "derived"
 Result = TypeVar("Result")
@@ -185,6 +186,8 @@ class Config:
         self._origins["device"] = DERIVED
 
     def _device(self) -> torch.device:
+        import torch  # here, so that --help need not wait for it
+
         if not (self["use_gpu"] and torch.cuda.is_available()):
             return torch.device("cpu")
         if self["gpu_id"] >= torch.cuda.device_count():

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from common.registry import get_model, list_models
 from utils.config import PROJECT, Config
+from utils.config.layers import yaml_names
 from utils.errors import UserError
-from utils.layers import yaml_names
 
 CONFIGS = PROJECT / "src" / "configs"
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from utils.config.settings import Setting, includes_list, read_value
 from utils.errors import UserError
-from utils.settings import Setting, includes_list, read_value
 
 
 @dataclass(frozen=True)

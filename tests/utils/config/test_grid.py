@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from utils.config.grid import Entry, axis_order, is_axis, points, read_axes, read_axis
+from utils.config.settings import Setting
 from utils.errors import UserError
-from utils.grid import Entry, axis_order, is_axis, points, read_axes, read_axis
-from utils.settings import Setting
 
 KNN = Setting("knn_k", int, "")
 TOPK = Setting("topk", list[int], "", "positive")

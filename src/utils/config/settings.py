@@ -7,7 +7,6 @@ from name to kind.
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -16,8 +15,8 @@ from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
-from utils.errors import UserError
-from utils.yaml_reader import parse_value
+from utils.config.yaml_reader import parse_value
+from utils.errors import UserError, did_you_mean
 
 Kind = Any  # a type, a union of types or a tuple of choices: Python has no narrower name for the three
 
@@ -120,13 +119,6 @@ def read_value(setting: Setting, value: Any, origin: str) -> Any:
         if _out_of_range(number, setting.range):
             raise UserError(f"{setting.name} must be {setting.range}, got {number} ({origin})")
     return converted
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` with the nearest known name, or nothing where none is near."""
-    by_lower = {other.lower(): other for other in known}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1)
-    return f"; did you mean '{by_lower[near[0]]}'?" if near else ""
 
 
 def describe(kind: Kind) -> str:

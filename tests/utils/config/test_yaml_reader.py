@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from utils.yaml_reader import parse_value, read_mapping
+from utils.config.yaml_reader import parse_value, read_mapping
 
 
 @pytest.mark.parametrize("text", ["1e-5", "1E5", "1e+5", "-1.5e3", "+.5e-2", "1.e3", "1_0e2", ".5", "1.5"])

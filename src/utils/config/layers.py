@@ -8,18 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from utils.errors import UserError
-from utils.grid import Entry
-from utils.settings import (
+from utils.config.grid import Entry
+from utils.config.settings import (
     FRAMEWORK,
     MMREC_IGNORED,
     MMREC_UNSUPPORTED,
     Kind,
     Setting,
-    did_you_mean,
     kind_of,
 )
-from utils.yaml_reader import read_mapping
+from utils.config.yaml_reader import read_mapping
+from utils.errors import UserError, did_you_mean
 
 
 @dataclass
