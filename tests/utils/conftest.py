@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 
 import pytest
@@ -42,6 +43,20 @@ def toy(configs):
     make.yaml = TOY_YAML
     make.write = lambda name, text: (configs / f"{name}.yaml").write_text(text)
     return make
+
+
+@pytest.fixture
+def logged():
+    """The lines that the program logs, as a list that grows."""
+    log, lines = logging.getLogger("benchmark"), []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    yield lines
+    log.removeHandler(handler)
+    log.setLevel(level)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 
@@ -289,17 +288,15 @@ def small(monkeypatch):
     monkeypatch.setattr(demo, "N_ITEMS", 40)
 
 
-def test_demo_is_generated_at_first_use_alone(folder, small, monkeypatch, caplog):
-    monkeypatch.setattr(logging.getLogger("benchmark"), "propagate", True)
-    caplog.set_level(logging.INFO, "benchmark")
+def test_demo_is_generated_at_first_use_alone(folder, small, monkeypatch, logged):
     place = folder.root / "data" / "demo"
     first = folder.load(dataset="demo")
-    assert [record.getMessage() for record in caplog.records] == [f"demo data generated in {place}"]
+    assert logged == [f"demo data generated in {place}"]
     assert sorted(os.listdir(place.parent)) == ["demo", "tiny"]
     monkeypatch.setattr(demo, "generate", None)
     second = folder.load(dataset="demo")
     assert (first.digest(), rows_of(first)) == (second.digest(), rows_of(second))
-    assert len(caplog.records) == 1
+    assert len(logged) == 1
 
 
 def test_demo_has_the_format_of_mmrec(folder, small):

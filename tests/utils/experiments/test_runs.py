@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -152,13 +151,12 @@ def test_identity_follows_settings_and_content_but_not_places(places, tmp_path):
     assert len({base, identity(seed=1), identity(reg_weight=0.0), identity(modalities=["text"])}) == 4
 
 
-def test_a_diverging_trial_is_reported_and_the_sweep_goes_on(places, caplog, monkeypatch):
-    log = logging.getLogger("benchmark")
-    monkeypatch.setattr(log, "propagate", True)
+def test_a_diverging_trial_is_reported_and_the_sweep_goes_on(places, logged):
     sweep = run("BPR", places, learning_rate=[1e38, 0.01], learner="sgd", epochs=3)
     assert len(sweep.trials) == 1 and sweep.best[0].point == {"learning_rate": 0.01}
     (point, message) = sweep.failed[0]
     assert point == {"learning_rate": 1e38} and "lower learning_rate" in message
+    assert f"failed: {message}" in logged
 
 
 def test_all_trials_of_a_model_may_fail(places, capsys):
