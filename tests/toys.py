@@ -28,8 +28,12 @@ class ToyModality:
     def __init__(self, features: Tensor | None = None, knn: ItemKNN | None = None):
         self._features, self._knn, self.has_features = features, knn, features is not None
 
-    def features(self) -> Tensor:
-        return self._features.clone()
+    @property
+    def shape(self) -> tuple[int, int]:
+        return tuple(self._features.shape)
+
+    def features(self, out: Tensor | None = None) -> Tensor:
+        return self._features.clone() if out is None else out.copy_(self._features)
 
     def knn(self, k: int) -> ItemKNN:
         return self._knn if self._knn is not None else item_knn(self._features, k)

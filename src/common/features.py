@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from utils.data.modalities import Modality
 
 
 class ProjectedFeatures(nn.Module):
@@ -26,6 +32,15 @@ class ProjectedFeatures(nn.Module):
     def forward(self, items: Tensor | None = None) -> Tensor:
         """Projections (n, size) of the items (n,), best given once each; of all items without."""
         return self.linear(self.raw if items is None else F.embedding(items, self.raw))
+
+
+def side_by_side(modalities: Sequence[Modality]) -> Tensor:
+    """Raw features (I, F) of several modalities in one matrix, read into their places without a second copy."""
+    widths = [modality.shape[1] for modality in modalities]
+    raw = torch.empty(modalities[0].shape[0], sum(widths))
+    for modality, columns in zip(modalities, raw.split(widths, dim=1), strict=True):
+        modality.features(out=columns)
+    return raw
 
 
 def distinct(*ids: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:

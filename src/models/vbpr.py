@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.abstract_recommender import GeneralRecommender
-from common.features import ProjectedFeatures, distinct
+from common.features import ProjectedFeatures, distinct, side_by_side
 from common.loss import BPRLoss, embedding_norm
 
 
@@ -27,7 +27,7 @@ class VBPR(GeneralRecommender):
         self.item_embedding = nn.Embedding(self.n_items, d)
         # Text before image: the order of MMRec's rows of W.
         names = sorted(self.modalities, key=lambda name: name != "text")
-        raw = torch.cat([self.modalities[name].features() for name in names], dim=1)
+        raw = side_by_side([self.modalities[name] for name in names])
         self.content = ProjectedFeatures(raw, d, trainable=False)
         nn.init.xavier_uniform_(self.user_embedding.weight)
         nn.init.xavier_uniform_(self.item_embedding.weight)

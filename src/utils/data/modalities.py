@@ -56,10 +56,10 @@ class Modality:
         """Of the raw features, None without them."""
         return self._raw.shape if self._raw else None
 
-    def features(self) -> Tensor:
-        """Raw features (I, F) float32, a fresh copy at every call."""
+    def features(self, out: Tensor | None = None) -> Tensor:
+        """Raw features (I, F) float32: a fresh copy at every call, or read into `out`, which may be a view."""
         raw = self._checked()
-        features = torch.empty(raw.shape, dtype=torch.float32)
+        features = torch.empty(raw.shape, dtype=torch.float32) if out is None else out
         for start, rows in raw.blocks():
             features.numpy()[start : start + len(rows)] = rows
         return features

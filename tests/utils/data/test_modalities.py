@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from common.features import side_by_side
 from common.graph import ItemKNN, item_knn
 from utils.data import features as features_module
 from utils.data import modalities as module
@@ -76,6 +77,17 @@ def test_features_are_a_fresh_copy_at_every_call(folder, image):
     modality.features().zero_()
     np.testing.assert_array_equal(modality.features().numpy(), VALUES)
     assert path.read_bytes() == content
+
+
+def test_features_can_be_read_into_a_part_of_a_matrix(folder):
+    folder.features("image", values=VALUES)
+    folder.features("text", values=-VALUES[:, :2])
+    modalities = folder.load(
+        vision_feature_file="image_feat.npy", text_feature_file="text_feat.npy"
+    ).modalities
+    both = side_by_side([modalities["text"], modalities["image"]])
+    assert both.dtype == torch.float32
+    np.testing.assert_array_equal(both.numpy(), np.hstack([-VALUES[:, :2], VALUES]))
 
 
 def test_shape_and_files(folder, image):
