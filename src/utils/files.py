@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def atomic_write(path: Path, writer: Callable[[BinaryIO], object]) -> None:
 
     A reader sees the old content or all of the new, also after a crash. Raises OSError.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    temporary = _temporary_name(path)
     try:
         with open(temporary, "xb") as file:
             writer(file)
@@ -27,6 +27,14 @@ def atomic_write(path: Path, writer: Callable[[BinaryIO], object]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def new_folder_beside(path: Path) -> Path:
+    """An empty folder on the disk of `path`, to be filled and renamed to it. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = _temporary_name(path)
+    folder.mkdir()
+    return folder
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -38,6 +46,10 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def write_npz(path: Path, **arrays: np.ndarray) -> None:
     """Write arrays by name as compressed .npz."""
     atomic_write(path, lambda file: np.savez_compressed(file, **arrays))
+
+
+def _temporary_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
 
 
 def _finite(value: Any) -> Any:

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from utils.files import new_folder_beside
 
 N_USERS, N_ITEMS = 2_000, 1_500
 WIDTHS = {"image": 128, "text": 64}  # of the features
@@ -55,15 +56,13 @@ def plant(seed: int = 2023) -> Demo:
 def generate(folder: Path, seed: int = 2023) -> None:
     """Write demo.inter, image_feat.npy and text_feat.npy into `folder`, unless another process just did."""
     demo = plant(seed)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=".demo-", dir=folder.parent))
+    new = new_folder_beside(folder)
     try:
         table = np.stack([demo.users, demo.items, demo.labels], axis=1)
         header = "userID\titemID\tx_label"
         np.savetxt(new / "demo.inter", table, "%d", "\t", header=header, comments="")
         for name, features in demo.features.items():
             np.save(new / f"{name}_feat.npy", features)
-        new.chmod(0o755)
         os.rename(new, folder)
     except OSError:
         if not (folder / "demo.inter").exists():

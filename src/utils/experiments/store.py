@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -23,7 +22,7 @@ import yaml
 from common.abstract_recommender import AbstractRecommender
 from utils.errors import UserError
 from utils.evaluation.ranking import Lists
-from utils.files import write_json, write_npz
+from utils.files import new_folder_beside, write_json, write_npz
 
 if TYPE_CHECKING:
     from utils.config import Config
@@ -60,8 +59,7 @@ def settings_yaml(config: Config) -> str:
 def fresh_folder(folder: Path) -> Iterator[Path]:
     """A temporary folder that takes the place of `folder` once the block ends without an error."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        new = new_folder_beside(folder)
     except OSError as error:
         raise UserError(f"cannot write results to {folder.parent}: {error.strerror}; set runs_path=... to a folder "
                         f"that can be written") from error  # fmt: skip

@@ -246,6 +246,9 @@ def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path):
     for content in ("one", "two"):
         with fresh_folder(folder) as new:
             (new / content).write_text(content)
+    (tmp_path / "usual").mkdir()
+    assert folder.stat().st_mode == (tmp_path / "usual").stat().st_mode
+    (tmp_path / "usual").rmdir()
     assert [path.name for path in folder.iterdir()] == ["two"]
     with pytest.raises(RuntimeError), fresh_folder(folder) as new:
         (new / "three").write_text("")
