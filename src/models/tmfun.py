@@ -97,6 +97,7 @@ class TMFUN(GeneralRecommender):
         super().__init__(config, dataset)
         self.config = config
         d = config["embedding_size"]
+        check(config)
         interactions = dataset.inter_matrix(form="coo").astype(np.float32)
         self.edges = EdgeDropout(interactions, config["edge_dropout"], getattr(self, "generator", None))
         self.full_graph = self.train_graph = self.edges.full.to(self.device)
@@ -240,6 +241,20 @@ class TMFUN(GeneralRecommender):
     def full_sort_predict(self, interaction: list[Tensor]) -> Tensor:
         users, items = self.forward()  # written out because MMRec's base class does not bring it
         return users[interaction[0]] @ items.T
+
+
+PAIRS = ("content-cf", "modalities")
+
+
+def check(config) -> None:
+    """Raises ValueError for settings that are right by themselves and cannot work."""
+    unknown = [pair for pair in config["cl_pairs"] if pair not in PAIRS]
+    if unknown:
+        raise ValueError(f"cl_pairs names '{unknown[0]}'; expected some of {', '.join(PAIRS)}")
+    if config["n_heads"] < 1 or config["embedding_size"] % config["n_heads"]:
+        raise ValueError(
+            f"n_heads {config['n_heads']} does not divide embedding_size {config['embedding_size']}"
+        )
 
 
 def shares(names: list[str], weights: dict[str, float]) -> list[float]:

@@ -187,3 +187,19 @@ def test_edges_are_dropped_in_training_alone():
 )
 def test_shares_of_any_modalities(names, weights, expected):
     assert shares(names, weights) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"cl_pairs": ["content-cf", "modality"]},
+            "cl_pairs names 'modality'; expected some of content-cf, modalities",
+        ),
+        ({"n_heads": 3}, "n_heads 3 does not divide embedding_size 4"),
+        ({"item_graph_weight": {"image": 1.0, "video": 0.2}}, "item_graph_weight .* name every modality"),
+    ],
+)
+def test_settings_that_cannot_work_say_so(settings, message):
+    with pytest.raises(ValueError, match=message):
+        tmfun(**settings)
