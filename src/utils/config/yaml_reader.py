@@ -41,7 +41,7 @@ def read_mapping(path: Path, name: str) -> dict[str, Any]:
     Raises UserError for a file that cannot be read, is no YAML or no mapping from names to values.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        content = _load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise UserError(f"{name}{_where(error)}: {_problem(error)}") from error
     except (OSError, ValueError) as error:  # not there, not UTF-8, or a date such as 2024-13-45
@@ -63,9 +63,18 @@ def parse_value(text: str) -> Any:
     (1e-05, [1, 2], 'adam')
     """
     try:
-        return yaml.load(text, Loader=_Loader)
+        return _load(text)
     except (yaml.YAMLError, ValueError):
         return text
+
+
+def _load(text: str) -> Any:
+    """`yaml.safe_load` by the loader above."""
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def _where(error: yaml.YAMLError) -> str:

@@ -88,7 +88,7 @@ class Bomb:
 
 
 def test_pickled_objects_are_never_loaded(tmp_path, fails):
-    np.save(tmp_path / "x.npy", np.array([[Bomb()]], dtype=object), allow_pickle=True)
+    np.save(tmp_path / "x.npy", np.array([[Bomb()]], dtype=object))
     fails(
         FeatureFile.open, "x.npy holds pickled Python objects, which are never loaded", tmp_path / "x.npy", 1
     )
