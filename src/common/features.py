@@ -24,9 +24,7 @@ class ProjectedFeatures(nn.Module):
         if trainable:
             self.raw = nn.Parameter(features)
         else:
-            self.register_buffer(
-                "raw", features, persistent=False
-            )  # data, not something learned: never saved
+            self.register_buffer("raw", features, persistent=False)  # data and not learned: never saved
         self.linear = nn.Linear(features.shape[1], size)
 
     def forward(self, items: Tensor | None = None) -> Tensor:

@@ -17,9 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-KNN_VERSION = (
-    1  # raise it when item_knn would give other neighbours: caches of older versions are then unused
-)
+# Raise it when item_knn would give other neighbours: caches of older versions are then unused.
+KNN_VERSION = 1
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -37,9 +36,8 @@ class SparseMatrix:
     def __init__(self, indptr: Tensor, indices: Tensor, values: Tensor, shape: tuple[int, int]):
         self.indptr, self.indices, self.values, self.shape = indptr, indices, values, shape
         self._rows: Tensor | None = None
-        self._transposed_pattern: tuple[Tensor, Tensor, Tensor] | None = (
-            None  # indptr, indices, order of values
-        )
+        # indptr, indices, order of values
+        self._transposed_pattern: tuple[Tensor, Tensor, Tensor] | None = None
         self._transposed_values: Tensor | None = None
 
     @classmethod
@@ -119,12 +117,8 @@ class _SparseProduct(torch.autograd.Function):
 def csr_product(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor) -> Tensor:
     """Product of a CSR matrix and x (C, d), without gradient: the one place that knows the device."""
     if x.is_cuda:
-        return (
-            torch.sparse_csr_tensor(
-                indptr, indices, values, (len(indptr) - 1, len(x)), check_invariants=False
-            )
-            @ x
-        )
+        shape = len(indptr) - 1, len(x)
+        return torch.sparse_csr_tensor(indptr, indices, values, shape, check_invariants=False) @ x
     return F.embedding_bag(
         indices, x.contiguous(), indptr, mode="sum", per_sample_weights=values, include_last_offset=True
     )
@@ -147,15 +141,13 @@ class Mixture:
         union, self._position = torch.unique(keys, return_inverse=True)
         rows, cols = union // first.shape[1], union % first.shape[1]
         self._values = [m.values for m in matrices]
-        self._pattern = SparseMatrix.from_coo(
-            rows, cols, torch.zeros(len(union), device=rows.device), first.shape
-        )
+        zeros = torch.zeros(len(union), device=rows.device)
+        self._pattern = SparseMatrix.from_coo(rows, cols, zeros, first.shape)
 
     def __call__(self, weights: Tensor | Sequence[float]) -> SparseMatrix:
         parts = torch.cat([w * v for w, v in zip(weights, self._values, strict=True)])
-        return self._pattern.with_values(
-            torch.zeros_like(self._pattern.values).index_add(0, self._position, parts)
-        )
+        zeros = torch.zeros_like(self._pattern.values)
+        return self._pattern.with_values(zeros.index_add(0, self._position, parts))
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -200,9 +192,7 @@ class EdgeDropout:
         if generator is not None:
             self.weights = self.weights.to(generator.device)
         self.rate, self._generator = rate, generator
-        self.n_kept = int(
-            len(coo.row) * (1.0 - rate)
-        )  # in floating point, as FREEDOM: int(100 * (1 - .8)) = 19
+        self.n_kept = int(len(coo.row) * (1.0 - rate))  # in floating point, as FREEDOM: 19 of 100 at .8
 
     def sample(self) -> SparseMatrix:
         if self.rate <= 0:
@@ -211,9 +201,8 @@ class EdgeDropout:
         arrival = torch.empty_like(self.weights).exponential_(generator=self._generator) / self.weights
         kept = torch.topk(arrival, self.n_kept, largest=False, sorted=False).indices.cpu().numpy()
         ones = np.ones(len(kept), dtype=np.float32)
-        return normalised_adjacency(
-            sp.coo_matrix((ones, (self._users[kept], self._items[kept])), self._shape)
-        )
+        edges = self._users[kept], self._items[kept]
+        return normalised_adjacency(sp.coo_matrix((ones, edges), self._shape))
 
 
 def propagate(graph: SparseMatrix, x: Tensor, n_layers: int) -> Tensor:
@@ -337,9 +326,8 @@ def _distinct_rows(x: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
     Rows are compared by a random 64-bit fingerprint of their bits.
     """
-    odd = np.random.default_rng(0).integers(2**63, size=x.shape[1], dtype=np.uint64) * np.uint64(
-        2
-    ) + np.uint64(1)
+    drawn = np.random.default_rng(0).integers(2**63, size=x.shape[1], dtype=np.uint64)
+    odd = drawn * np.uint64(2) + np.uint64(1)
     prints = np.empty(len(x), dtype=np.uint64)
     for start in range(0, len(x), 1024):
         bits = (x[start : start + 1024] + 0.0).numpy().view(np.uint32)  # + 0.0: -0 and 0 are one number

@@ -33,13 +33,9 @@ class ModelRecord:
 
     def in_words(self) -> str:
         """What it needs."""
-        content = (
-            "raw features"
-            if self.raw_features
-            else "kNN graphs or features"
-            if self.modalities
-            else "ids only"
-        )
+        content = "kNN graphs or features" if self.modalities else "ids only"
+        if self.raw_features:
+            content = "raw features"
         return content if self.negatives else f"{content}, no negatives"
 
 

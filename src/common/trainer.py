@@ -98,11 +98,7 @@ class Trainer:
         """
         epochs, best = [], None
         for epoch in self._epochs(batches, progress):
-            if (
-                epoch.epoch % self.config["eval_step"] == 0
-                or epoch.epoch == self.config["epochs"]
-                or not epoch.epoch
-            ):
+            if epoch.epoch % self.config["eval_step"] == 0 or epoch.epoch == self.config["epochs"]:
                 started = time.perf_counter()
                 epoch.valid = validate()
                 epoch.valid_seconds = time.perf_counter() - started

@@ -53,9 +53,8 @@ class LATTICE(GeneralRecommender):
         self.reg_weight, self.kept = config["reg_weight"], config["lambda_coeff"]
         self.knn_k, self.n_item_layers = config["knn_k"], config["n_layers"]
         self.n_ui_layers = config["n_ui_layers"] if config["cf_model"] == "lightgcn" else 0
-        self.user_item = normalised_adjacency(dataset.inter_matrix(form="coo"), self_loops=True).to(
-            self.device
-        )
+        interactions = dataset.inter_matrix(form="coo")
+        self.user_item = normalised_adjacency(interactions, self_loops=True).to(self.device)
         graphs = [knn_graph(knn, "cosine") for knn in modality_knn(self, self.knn_k).values()]
         self.original = Mixture([graph.to(self.device) for graph in graphs])
         self.user_embedding = nn.Embedding(self.n_users, config["embedding_size"])
