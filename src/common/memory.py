@@ -1,9 +1,11 @@
-"""The process's memory: one setting of the C library that decides much of a training step's time on Linux."""
+"""The process's memory: its peak, and one setting of the C library that decides much of a step's time on Linux."""
 
 from __future__ import annotations
 
 import ctypes
+import resource
 import sys
+from pathlib import Path
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # parameter numbers of mallopt(3)
 
@@ -18,3 +20,22 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return bool(mallopt and mallopt(_MMAP_MAX, 0) and mallopt(_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def forget_peak() -> bool:
+    """Let the peak begin anew at what the process holds now, before a trial of several; True where Linux can."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def peak_mb() -> float:
+    """The most memory (RSS) that the process held since `forget_peak`, or since its start, in MB."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    except (OSError, IndexError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (2**20 if sys.platform == "darwin" else 1024)

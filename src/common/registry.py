@@ -42,7 +42,12 @@ class ModelRecord:
 def list_models() -> list[str]:
     """Names of the models that have both files, in alphabetical order."""
     names = (path.stem for path in (SRC / "configs" / "model").glob("*.yaml"))
-    return sorted((n for n in names if (SRC / "models" / f"{n.lower()}.py").exists()), key=str.lower)
+    return sorted((n for n in names if model_file(n).exists()), key=str.lower)
+
+
+def model_file(name: str) -> Path:
+    """The file of a model."""
+    return SRC / "models" / f"{name.lower()}.py"
 
 
 def get_model(name: str) -> type[AbstractRecommender]:

@@ -1,17 +1,18 @@
-"""Training: epochs of batches, validation after each, early stopping, the best weights kept."""
+"""Training: epochs of batches, validation after each, early stopping, the best weights kept, and resumption."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from common.abstract_recommender import AbstractRecommender
+from common.state import Attributes, random_states, set_random_states
 from utils.errors import Diverged
 
 OPTIMISERS = {
@@ -68,6 +69,14 @@ class Fit:
     best: Epoch
 
 
+class Checkpoints(Protocol):
+    """Where states of a training are kept."""
+
+    def load(self) -> dict[str, Any] | None: ...
+
+    def save(self, epoch: int, state: dict[str, Any]) -> None: ...
+
+
 class Trainer:
     """Trains one model under one configuration."""
 
@@ -83,6 +92,7 @@ class Trainer:
             self.optimiser, lambda epoch: gamma ** (epoch / step)
         )
         self._best_weights: dict[str, Tensor] = {}
+        self._attributes = Attributes(model)
 
     def fit(
         self,
@@ -90,35 +100,78 @@ class Trainer:
         validate: Callable[[], dict[str, float]],
         report: Callable[[Epoch], None] = lambda epoch: None,
         progress: Callable[[Iterable[Tensor], int], Iterable[Tensor]] = lambda batches, epoch: batches,
+        checkpoints: Checkpoints | None = None,
     ) -> Fit:
         """Train until validation no longer improves, and leave the weights of the best epoch in the model.
 
         `batches` is iterated once per epoch; `validate` gives metrics by lower-case name; `report` is told of
-        every epoch, `progress` may wrap the batches of one. Raises Diverged.
+        every epoch, `progress` may wrap the batches of one. With `checkpoints` the training goes on after the
+        last one, as if it had never stopped. Raises Diverged.
         """
-        epochs, best = [], None
-        for epoch in self._epochs(batches, progress):
-            if epoch.epoch % self.config["eval_step"] == 0 or epoch.epoch == self.config["epochs"]:
+        epochs = self._resume(batches, checkpoints)
+        for epoch in self._epochs(batches, progress, len(epochs)):
+            if self._due("eval_step", epoch.epoch):
                 started = time.perf_counter()
                 epoch.valid = validate()
                 epoch.valid_seconds = time.perf_counter() - started
                 epoch.best = self.stopping.update(epoch.valid[self.valid_metric])
                 if epoch.best:
-                    best = epoch
                     self._keep_weights()
             epochs.append(epoch)
             report(epoch)
-            if self.stopping.stop:
-                break
+            if checkpoints and (self._due("checkpoint_step", epoch.epoch) or self.stopping.stop):
+                checkpoints.save(epoch.epoch, self.state(epochs, batches))
         self.model.load_state_dict(self._best_weights)
-        return Fit(epochs, best)
+        return Fit(epochs, [epoch for epoch in epochs if epoch.best][-1])
 
-    def _epochs(self, batches: Iterable[Tensor], progress: Callable) -> Iterator[Epoch]:
+    def _due(self, step: str, epoch: int) -> bool:
+        """Whether something is done at this epoch: every so many, and at the last one."""
+        return epoch % self.config[step] == 0 or epoch == self.config["epochs"]
+
+    def state(self, epochs: list[Epoch], batches: Iterable[Tensor]) -> dict[str, Any]:
+        """All that the training goes on from after an epoch: tensors and plain values."""
+        return {
+            "epochs": [asdict(epoch) for epoch in epochs],
+            "model": self.model.state_dict(),
+            "attributes": self._attributes.changed(),
+            "optimiser": self.optimiser.state_dict(),
+            "with_gradient": [p.grad is not None for p in self.model.parameters()],
+            "scheduler": {"last_epoch": self.scheduler.last_epoch},
+            "stopping": {"best": self.stopping.best, "barren": self.stopping.barren},
+            "best_weights": self._best_weights,
+            "random": random_states(),
+            "batches": batches.state_dict() if hasattr(batches, "state_dict") else None,
+        }
+
+    def _resume(self, batches: Iterable[Tensor], checkpoints: Checkpoints | None) -> list[Epoch]:
+        """The epochs that are done already, everything being as it was after them; none without a checkpoint."""
+        state = checkpoints.load() if checkpoints else None
+        if state is None:
+            return []
+        self.model.load_state_dict(state["model"])
+        self._attributes.restore(state["attributes"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        for parameter, had_gradient in zip(self.model.parameters(), state["with_gradient"], strict=True):
+            if (
+                had_gradient
+            ):  # with zero_grad=zeros a weight that a step does not use moves only if it has one
+                parameter.grad = torch.zeros_like(parameter)
+        self.scheduler.last_epoch = state["scheduler"]["last_epoch"]
+        self.stopping.best, self.stopping.barren = state["stopping"]["best"], state["stopping"]["barren"]
+        self._best_weights = state["best_weights"]
+        if state["batches"] is not None:
+            batches.load_state_dict(state["batches"])
+        set_random_states(state["random"])
+        return [Epoch(**epoch) for epoch in state["epochs"]]
+
+    def _epochs(self, batches: Iterable[Tensor], progress: Callable, done: int) -> Iterator[Epoch]:
         """Trains an epoch each time it is asked for the next; epoch 0 alone where nothing is to be trained."""
         if not self.config["req_training"]:
-            yield Epoch(0, math.nan, 0.0, 0.0)
+            yield from [Epoch(0, math.nan, 0.0, 0.0)][done:]
             return
-        for number in range(1, self.config["epochs"] + 1):
+        for number in range(done + 1, self.config["epochs"] + 1):
+            if self.stopping.stop:
+                return
             rate = self.optimiser.param_groups[0]["lr"]
             started = time.perf_counter()
             self.model.pre_epoch_processing()

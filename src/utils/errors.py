@@ -14,6 +14,10 @@ class UserError(ValueError):
     """
 
 
+class StorageError(UserError):
+    """The disk refuses to keep a result: nothing more can be run, and what is finished stays as it is."""
+
+
 class Diverged(FloatingPointError):
     """A loss or a score is no longer a finite number: this trial has failed, others may go on."""
 

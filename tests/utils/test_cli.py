@@ -21,13 +21,14 @@ def calls(monkeypatch):
     seen: list[tuple] = []
     sweep = types.ModuleType("utils.experiments.sweep")
     sweep.run_all = lambda *arguments: seen.append(arguments) or []
+    sweep.How = dict
     monkeypatch.setitem(sys.modules, "utils.experiments.sweep", sweep)
     return seen
 
 
 def test_a_run(calls):
     assert cli.main(["-m", "TMFUN", "-d", "sports"]) == 0
-    assert calls == [(["TMFUN"], ["sports"], {}, False, "command line")]
+    assert calls[0][:-1] == (["TMFUN"], ["sports"], {}, False, "command line")
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_a_run(calls):
 )
 def test_settings_may_stand_anywhere_and_names_are_distinct(calls, line):
     assert cli.main(line.split()) == 0
-    assert calls == [(["BPR", "VBPR"], ["baby", "sports"], {"knn_k": 20}, True, "command line")]
+    assert calls[0][:-1] == (["BPR", "VBPR"], ["baby", "sports"], {"knn_k": 20}, True, "command line")
 
 
 @pytest.mark.parametrize(

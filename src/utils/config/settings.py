@@ -35,6 +35,14 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
     "machine and files": (
         Setting("use_gpu", bool, "train on CUDA where there is a GPU"),
         Setting("gpu_id", int, "index of the GPU", "not negative"),
+        Setting(
+            "threads",
+            int | None,
+            "CPU threads; null: all for a single trial, one each in a sweep",
+            "positive",
+        ),
+        Setting("ray_cpus", float, "CPUs that a trial reserves on a Ray cluster", "not negative"),
+        Setting("ray_gpus", float, "GPUs, or a part of one, that it reserves there", "not negative"),
         Setting("seed", int, "seed of all random generators; a list runs each", "not negative"),
         Setting("data_path", str, "folder that holds one folder per data set"),
         Setting("runs_path", str, "folder for results"),
@@ -67,6 +75,9 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
             "stopping_step", int, "stop after more validations than this without a better one", "not negative"
         ),
         Setting("eval_step", int, "epochs from one validation to the next", "positive"),
+        Setting(
+            "checkpoint_step", int | None, "epochs from one checkpoint to the next; null: none", "positive"
+        ),
         Setting("train_batch_size", int, "interactions per step", "positive"),
         Setting("learner", ("adam", "sgd", "adagrad", "rmsprop"), "optimiser"),
         Setting("learning_rate", float, "step size", "positive"),

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from common.state import generator_state, set_generator_state
 from utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -72,6 +73,14 @@ class TrainDataLoader:
         if form not in ("coo", "csr"):
             raise ValueError(f"inter_matrix gives the forms 'coo' and 'csr', not '{form}'")
         return matrix if form == "coo" else matrix.tocsr()
+
+    def state_dict(self) -> dict[str, str]:
+        """Where the sequence of epochs stands: the next one is drawn from it."""
+        return {"rng": generator_state(self.rng)}
+
+    def load_state_dict(self, state: dict[str, str]) -> None:
+        """Go on with the epoch that follows those of `state`."""
+        set_generator_state(self.rng, state["rng"])
 
     def __len__(self) -> int:
         return -(-len(self.users) // self.batch_size)

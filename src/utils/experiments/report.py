@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,15 @@ from tqdm import tqdm
 
 from common.abstract_recommender import AbstractRecommender
 from common.trainer import Epoch
+from utils.experiments.store import TrialResult
 
 if TYPE_CHECKING:
     from utils.config import Config
     from utils.data.dataset import Dataset
+    from utils.experiments.jobs import Job, Outcome
     from utils.experiments.sweep import Sweep
-    from utils.experiments.trial import TrialResult
 
+PHASES = ("build", "training", "test")
 TABLE_METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 
 
@@ -46,6 +49,27 @@ def trial_line(config: Config, point: dict[str, Any], number: int, total: int) -
     """Headline of a trial: model, data set, and its place in the grid."""
     place = f"   trial {number} of {total}: {assignments(point)}" if total > 1 else ""
     return f"\n== {config['model']} on {config['dataset']}{place}"
+
+
+def outcome_line(job: Job, outcome: Outcome, new: bool, best: bool) -> str:
+    """How a trial of a sweep ended, in one line."""
+    who = f"{job.config['model']} on {job.config['dataset']} {assignments(job.point)}".rstrip()
+    if not isinstance(outcome, TrialResult):
+        return f"{who}: {'pruned' if outcome.kind == 'pruned' else 'failed'}, {outcome.message}"
+    metric = job.config["valid_metric"].lower()
+    spent = f"in {duration(sum(outcome.seconds[p] for p in PHASES))}" if new else "finished before"
+    return f"{who}: valid {metric} {outcome.valid[metric]:.4f}{', best so far' if best else ''}, {spent}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words.
+
+    >>> duration(7.6), duration(400), duration(9000)
+    ('8 s', '7 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def assignments(point: dict[str, Any]) -> str:
@@ -96,7 +120,7 @@ def epoch_line(epoch: Epoch, valid_metric: str) -> str:
     return line + ("   best so far" if epoch.best else "") + (f"   {epoch.note}" if epoch.note else "")
 
 
-def last_block(config: Config, result: TrialResult) -> list[str]:
+def last_block(config: Config, result: TrialResult, folder: Path) -> list[str]:
     """Metrics of the best validation epoch, on both splits, and where the files are."""
     seconds = result.seconds
     names = list(dict.fromkeys(name.split("@")[0] for name in result.valid))
@@ -113,9 +137,9 @@ def last_block(config: Config, result: TrialResult) -> list[str]:
         f"time       build {seconds['build']:.1f} s, training {seconds['training']:.1f} s "
         f"({seconds['train_epoch']:.2f} s + {seconds['valid_epoch']:.2f} s validation per epoch), "
         f"test {seconds['test']:.1f} s; "
-        f"peak memory of the process {result.peak_memory_mb:,.0f} MB"
+        f"peak memory {result.peak_memory_mb:,.0f} MB"
     )
-    return [*lines, f"files      {result.folder}"]
+    return [*lines, f"files      {folder}"]
 
 
 def tables(sweeps: Sequence[Sweep]) -> list[str]:
@@ -146,9 +170,10 @@ def _table(dataset: str, sweeps: Sequence[Sweep]) -> list[str]:
     lines = [title, *_aligned([header, *rows])]
     lines += [f"{s.model}: {assignments(_chosen(s))}" for s in sweeps if _chosen(s)]
     return lines + [
-        f"{s.model} failed at {assignments(point) or 'its settings'}: {why}"
+        f"{s.model} {'pruned' if f.kind == 'pruned' else 'failed'} at {assignments(f.point) or 'its settings'}: "
+        f"{f.message}"
         for s in sweeps
-        for point, why in s.failed
+        for f in s.failed
     ]
 
 

@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from statistics import fmean
-from typing import Any
+from typing import Any, Protocol
 
 from common.memory import keep_freed_memory
 from common.registry import check_pairing, get_model
 from utils.config import Config
-from utils.data.dataset import Dataset
-from utils.errors import Diverged
+from utils.errors import UserError
 from utils.evaluation.ranking import check_cutoffs
 from utils.experiments import report
-from utils.experiments.trial import TrialResult, run_trial
+from utils.experiments.executors import Executor, InProcess, Workers
+from utils.experiments.identity import trial_id
+from utils.experiments.jobs import Datasets, Job, Outcome, ended
+from utils.experiments.progress import Progress
+from utils.experiments.store import Failure, Key, TrialResult
 
 log = logging.getLogger("benchmark")
 
-# The settings that decide what Dataset.load reads.
-DATA_SETTINGS = (
-    "dataset", "inter_file_name", "USER_ID_FIELD", "ITEM_ID_FIELD", "inter_splitting_label", "field_separator",
-    "filter_out_cod_start_users", "vision_feature_file", "text_feature_file", "modalities",
-)  # fmt: skip
+POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class How:
+    """How trials are run; no result depends on it."""
+
+    workers: int = 1
+    ray: str | None = None
+    """Address of a Ray cluster to run on."""
+    force: bool = False
+    """Run finished trials again."""
+    search: str | None = None
+    """'random' or 'tpe': `trials` points of the grid instead of all."""
+    trials: int | None = None
+    prune: bool = True
 
 
 @dataclass
@@ -34,7 +51,7 @@ class Sweep:
     dataset: str
     valid_metric: str
     trials: list[TrialResult] = field(default_factory=list)
-    failed: list[tuple[dict[str, Any], str]] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
 
     def groups(self) -> list[list[TrialResult]]:
         """The trials that differ in their seed alone, together."""
@@ -52,20 +69,70 @@ class Sweep:
         )
 
 
+class Source(Protocol):
+    """Jobs of one model on one data set, in their order, that is told how they end."""
+
+    total: int
+
+    def __iter__(self) -> Iterator[Job]: ...
+
+    def done(self, job: Job, outcome: Outcome) -> None: ...
+
+
+class Grid:
+    """Every point of a configuration."""
+
+    def __init__(self, jobs: Sequence[Job]):
+        self.jobs, self.total = jobs, len(jobs)
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(self.jobs)
+
+    def done(self, job: Job, outcome: Outcome) -> None:
+        """Nothing depends on it."""
+
+
 def run_all(
     models: Sequence[str],
     datasets: Sequence[str],
     overrides: Mapping[str, Any] | None = None,
     use_grid: bool = False,
     origin: str = "command line",
+    how: How | None = None,
 ) -> list[Sweep]:
-    """Run every pair, checked before any training starts; a trial that diverges is reported and the sweep goes on.
+    """Run every pair, checked before any training starts; what is finished is not run again.
 
-    Raises UserError for what is wrong with the settings, the data or a pairing.
+    A trial that fails is recorded and the sweep goes on; a single trial's fault is raised. Raises UserError for
+    what is wrong with the settings, the data or a pairing, StorageError where results cannot be kept.
     """
+    how = how or How()
     report.log_to_terminal()
     keep_freed_memory()
-    plan = [
+    loaded = Datasets()
+    plan = make_plan(models, datasets, overrides, use_grid, origin)
+    check(plan, loaded)
+    sources = make_sources(plan, loaded, how)
+    sweeps = [Sweep(c["model"], c["dataset"], c["valid_metric"].lower()) for c in plan]
+    total = sum(source.total for source in sources)
+    with _executor(how, loaded, plan) as executor, Progress(total, executor) as progress:
+        _run(sources, sweeps, executor, progress)
+    if total > 1:
+        for line in report.tables(sweeps):
+            log.info(line)
+    elif sweeps[0].failed and sweeps[0].failed[0].kind == "setting":
+        raise UserError(sweeps[0].failed[0].message)
+    return sweeps
+
+
+def make_plan(
+    models: Sequence[str],
+    datasets: Sequence[str],
+    overrides: Mapping[str, Any] | None,
+    use_grid: bool,
+    origin: str,
+) -> list[Config]:
+    """The configuration of every pair. Raises UserError."""
+    return [
         Config(
             model,
             dataset,
@@ -77,43 +144,104 @@ def run_all(
         for dataset in datasets
         for model in models
     ]
-    loaded: dict[str, Dataset] = {}
+
+
+def check(plan: Sequence[Config], loaded: Datasets) -> None:
+    """Raises UserError for whatever would fail after training has begun."""
     for config in plan:
         for point in config.points():
-            _check(config.at(point), loaded)
-    sweeps = [_sweep(config, loaded) for config in plan]
-    if sum(len(sweep.trials) for sweep in sweeps) > 1:
-        for line in report.tables(sweeps):
-            log.info(line)
-    return sweeps
+            at_point = config.at(point)
+            dataset = loaded.get(at_point)
+            check_cutoffs(at_point["topk"], dataset.n_items)
+            check_pairing(at_point["model"], at_point, dataset)
 
 
-def _sweep(config: Config, loaded: dict[str, Dataset]) -> Sweep:
-    sweep = Sweep(config["model"], config["dataset"], config["valid_metric"].lower())
-    points = config.points()
-    for number, point in enumerate(points, start=1):
-        trial_config = config.at(point)
-        log.info(report.trial_line(trial_config, point, number, len(points)))
-        try:
-            sweep.trials.append(run_trial(trial_config, _load(trial_config, loaded), point))
-        except Diverged as error:
-            log.error(f"failed: {error}")
-            sweep.failed.append((point, str(error)))
-    return sweep
+def make_sources(plan: Sequence[Config], loaded: Datasets, how: How) -> list[Source]:
+    """The jobs of every configuration."""
+    several = how.search or sum(len(config.points()) for config in plan) > 1
+    for config in plan:
+        if several and config["threads"] is None:
+            config["threads"] = 1  # the same bits however many trials run side by side
+    return [_source(config, loaded, how) for config in plan]
 
 
-def _load(config: Config, loaded: dict[str, Dataset]) -> Dataset:
-    """The data set of a configuration, read once per run for the same settings of the data."""
-    key = repr(
-        [config[name] for name in DATA_SETTINGS] + [config.path("data_path"), config.path("cache_path")]
-    )
-    if key not in loaded:
-        loaded[key] = Dataset.load(config)
-    return loaded[key]
+def _source(config: Config, loaded: Datasets, how: How) -> Source:
+    def job(point: dict[str, Any]) -> Job:
+        at_point = config.at(point)
+        key = Key(config["dataset"], config["model"], trial_id(at_point, loaded.get(at_point)))
+        return Job(at_point, point, key, how.force)
+
+    if how.search is None:
+        return Grid([job(point) for point in config.points()])
+    from utils.experiments.search import Search  # with optuna, an extra
+
+    return Search(config, how.search, how.trials, job, how.prune)
 
 
-def _check(config: Config, loaded: dict[str, Dataset]) -> None:
-    """Raises UserError for whatever would fail after training has begun."""
-    dataset = _load(config, loaded)
-    check_cutoffs(config["topk"], dataset.n_items)
-    check_pairing(config["model"], config, dataset)
+def _executor(how: How, loaded: Datasets, plan: Sequence[Config]) -> Executor:
+    if how.ray is not None:
+        from utils.experiments.cluster import Cluster  # with ray, an extra
+
+        return Cluster(how.ray, plan[0].path("runs_path"))
+    return Workers(how.workers) if how.workers > 1 else InProcess(loaded)
+
+
+def _run(sources: Sequence[Source], sweeps: Sequence[Sweep], executor: Executor, progress: Progress) -> None:
+    """Keep the executor busy until every job has ended, here or in another process."""
+    owners: dict[Key, tuple[Source, Sweep]] = {}
+    queue = _jobs(sources, sweeps, owners)
+    elsewhere: deque[Job] = deque()
+    running = 0
+    while True:
+        while running < executor.slots and (job := next(queue, None)):
+            known = None if job.force else job.store.find(job.key)
+            if ended(known):
+                _finish(job, known, owners, progress, new=False)
+            else:
+                progress.begins(job)
+                executor.submit(job)
+                running += 1
+        if running:
+            job, outcome = executor.next()
+            running -= 1
+            if outcome is None:
+                elsewhere.append(job)
+            else:
+                _finish(job, outcome, owners, progress)
+        elif elsewhere:
+            progress.waits(elsewhere)
+            time.sleep(POLL_SECONDS)
+            queue = chain(list(elsewhere), queue)
+            elsewhere.clear()
+        else:
+            break
+    order = {key: place for place, key in enumerate(owners)}
+    for sweep in sweeps:  # as planned, not as they ended
+        sweep.trials.sort(key=lambda trial: order[trial.key])
+        sweep.failed.sort(key=lambda failure: order[failure.key])
+
+
+def _jobs(
+    sources: Sequence[Source], sweeps: Sequence[Sweep], owners: dict[Key, tuple[Source, Sweep]]
+) -> Iterator[Job]:
+    for source, sweep in zip(sources, sweeps, strict=True):
+        for job in source:
+            owners[job.key] = source, sweep
+            yield job
+
+
+def _finish(
+    job: Job,
+    outcome: Outcome,
+    owners: Mapping[Key, tuple[Source, Sweep]],
+    progress: Progress,
+    new: bool = True,
+) -> None:
+    source, sweep = owners[job.key]
+    if isinstance(outcome, TrialResult):
+        outcome.point = job.point  # the same trial may have been a point of another sweep
+        sweep.trials.append(outcome)
+    else:
+        sweep.failed.append(outcome)
+    source.done(job, outcome)
+    progress.ends(job, outcome, new)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
+import multiprocessing
 import platform
 import random
-import resource
 import sys
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,13 +19,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from common.abstract_recommender import AbstractRecommender
+from common.memory import forget_peak, peak_mb
 from common.registry import check_pairing, get_model
 from common.trainer import Epoch, Fit, Trainer
 from utils.data.batches import TrainDataLoader
 from utils.errors import UserError
 from utils.evaluation.ranking import Evaluator
 from utils.experiments import report
-from utils.experiments.store import save_trial
+from utils.experiments.checkpoints import CheckpointFolder
+from utils.experiments.identity import code_digest, trial_id
+from utils.experiments.store import LOG, Key, Saved, Store, TrialResult
 
 if TYPE_CHECKING:
     from utils.config import Config
@@ -34,31 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("benchmark")
 
-# Settings that say where things are and how fast they go, and change no result.
-NOT_IDENTITY = {
-    "cache_path", "data_path", "device", "eval_batch_size", "gpu_id", "runs_path", "save_model",
-    "save_recommended_topk", "use_gpu",
-}  # fmt: skip
 LIST_LENGTH = 50  # items of a stored ranking list, as MMRec's
-
-
-@dataclass
-class TrialResult:
-    """What a finished trial found; metrics are means over users, by names such as recall@20."""
-
-    model: str
-    dataset: str
-    trial: str
-    point: dict[str, Any]
-    best_epoch: int
-    valid: dict[str, float]
-    test: dict[str, float]
-    trainable: int
-    frozen: int
-    seconds: dict[str, float]
-    peak_memory_mb: float
-    folder: str | None = None
-    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 def seed_everything(seed: int) -> None:
@@ -66,13 +44,6 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
-
-
-def trial_id(config: Config, dataset: Dataset) -> str:
-    """12 hex digits of the settings that can change a result and of the data's content."""
-    settings = {k: v for k, v in config.final_config_dict.items() if k not in NOT_IDENTITY}
-    text = json.dumps([settings, dataset.digest()], sort_keys=True, default=str)
-    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
 def build(config: Config, dataset: Dataset) -> tuple[AbstractRecommender, TrainDataLoader]:
@@ -87,43 +58,56 @@ def build(config: Config, dataset: Dataset) -> tuple[AbstractRecommender, TrainD
     return model.to(config["device"]), batches
 
 
-def run_trial(config: Config, dataset: Dataset, point: dict[str, Any] | None = None) -> TrialResult:
-    """Train and validate, then test the weights of the best validation epoch, once.
+def run_trial(
+    config: Config,
+    dataset: Dataset,
+    store: Store,
+    point: dict[str, Any] | None = None,
+    watch: Callable[[Epoch], None] = lambda epoch: None,
+) -> TrialResult:
+    """Train and validate, then test the weights of the best validation epoch, once, and keep everything.
 
-    `point` names the grid settings that the reports show. Raises Diverged, UserError.
+    Goes on after the last checkpoint where there is one. `point` names the grid settings that the reports
+    show; `watch` is told of every new epoch and may end the trial by an exception. The caller has claimed the
+    trial in the store. Raises Diverged, UserError.
     """
-    started = time.perf_counter()
-    model, batches = build(config, dataset)
-    for line in report.first_block(config, dataset, model):
-        log.info(line)
-    built = time.perf_counter()
-    evaluator = Evaluator(config, dataset)
-    fit = Trainer(config, model).fit(
-        batches, lambda: means(evaluator.validate(model)), _reporter(config), _progress(len(batches))
-    )
-    trained = time.perf_counter()
-    per_user, lists = evaluator.test(model, LIST_LENGTH)
-    tested = time.perf_counter()
-    trainable, frozen = model.parameter_counts()
-    result = TrialResult(
-        model=config["model"],
-        dataset=dataset.name,
-        trial=trial_id(config, dataset),
-        point=dict(point or {}),
-        best_epoch=fit.best.epoch,
-        valid=fit.best.valid,
-        test=means(per_user),
-        trainable=trainable,
-        frozen=frozen,
-        seconds=_seconds(fit, build=built - started, training=trained - built, test=tested - trained),
-        peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        / (1024 if sys.platform != "darwin" else 2**20),
-        history=[asdict(epoch) for epoch in fit.epochs],
-    )
-    result.folder = str(save_trial(config, result, environment(dataset), model, lists))
-    for line in report.last_block(config, result):
-        log.info(line)
-    return result
+    key = Key(dataset.name, config["model"], trial_id(config, dataset))
+    with _threads(config["threads"]), _logged_to(store, key):
+        forget_peak()
+        started = time.perf_counter()
+        model, batches = build(config, dataset)
+        for line in report.first_block(config, dataset, model):
+            log.info(line)
+        built = time.perf_counter()
+        evaluator = Evaluator(config, dataset)
+        fit = Trainer(config, model).fit(
+            batches,
+            lambda: means(evaluator.validate(model)),
+            _reporter(config, watch),
+            _progress(len(batches)),
+            _checkpoints(config, store, key),
+        )
+        trained = time.perf_counter()
+        per_user, lists = evaluator.test(model, LIST_LENGTH)
+        trainable, frozen = model.parameter_counts()
+        result = TrialResult(
+            model=config["model"],
+            dataset=dataset.name,
+            trial=key.trial,
+            point=dict(point or {}),
+            best_epoch=fit.best.epoch,
+            valid=fit.best.valid,
+            test=means(per_user),
+            trainable=trainable,
+            frozen=frozen,
+            seconds=_seconds(fit, build=built - started, test=time.perf_counter() - trained),
+            peak_memory_mb=peak_mb(),
+            history=[asdict(epoch) for epoch in fit.epochs],
+            environment=environment(config, dataset),
+        )
+        for line in report.last_block(config, result, store.folder(key)):
+            log.info(line)
+    return store.save(config, result, Saved(model, per_user, lists))
 
 
 def means(per_user: dict[str, np.ndarray]) -> dict[str, float]:
@@ -131,36 +115,80 @@ def means(per_user: dict[str, np.ndarray]) -> dict[str, float]:
     return {name: float(values.mean()) for name, values in per_user.items()}
 
 
-def environment(dataset: Dataset) -> dict[str, str]:
-    """What a figure depends on beside the settings: data content, versions, machine."""
+def environment(config: Config, dataset: Dataset) -> dict[str, str]:
+    """What a figure depends on beside the settings: data content, code, versions, machine."""
     return {
         "data": dataset.digest(),
+        "code": code_digest(config["model"]),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "machine": platform.machine(),
+        "device": str(config["device"]),
         "torch_threads": str(torch.get_num_threads()),
         "date": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
 
 
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """`number` torch threads inside; as many as there are for None."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _logged_to(store: Store, key: Key) -> Iterator[None]:
+    """Whatever is logged inside goes to the log of the trial too, below what an earlier attempt wrote there."""
+    path = store.work_folder(key) / LOG
+    with store.writing():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path, encoding="utf-8")
+    handler.handleError = lambda record: None  # a full disk is told of by what must be written
+    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def _checkpoints(config: Config, store: Store, key: Key) -> CheckpointFolder | None:
+    if config["checkpoint_step"] is None or not config["req_training"]:
+        return None
+    return CheckpointFolder(store.work_folder(key), log.info)
+
+
 def _seconds(fit: Fit, **phases: float) -> dict[str, float]:
+    """Of the phases; training is the sum of its epochs, however often it was interrupted."""
+    train, valid = ([getattr(e, f"{part}_seconds") for e in fit.epochs] for part in ("train", "valid"))
     return phases | {
-        "train_epoch": float(np.mean([e.train_seconds for e in fit.epochs])),
-        "valid_epoch": float(np.mean([e.valid_seconds for e in fit.epochs if e.valid])),
+        "training": sum(train) + sum(valid),
+        "train_epoch": float(np.mean(train)),
+        "valid_epoch": float(np.mean([s for s, e in zip(valid, fit.epochs, strict=True) if e.valid])),
     }
 
 
-def _reporter(config: Config) -> Callable[[Epoch], None]:
-    return lambda epoch: log.info(report.epoch_line(epoch, config["valid_metric"].lower()))
+def _reporter(config: Config, watch: Callable[[Epoch], None]) -> Callable[[Epoch], None]:
+    def tell(epoch: Epoch) -> None:
+        log.info(report.epoch_line(epoch, config["valid_metric"].lower()))
+        watch(epoch)
+
+    return tell
 
 
 def _progress(n_batches: int) -> Callable[[Iterable[Tensor], int], Iterable[Tensor]]:
-    """A bar per epoch on a terminal, nothing elsewhere."""
+    """A bar per epoch on a terminal, nothing elsewhere and in a process that runs beside others."""
+    shown = sys.stderr.isatty() and multiprocessing.parent_process() is None
 
     def wrap(batches: Iterable[Tensor], epoch: int) -> Iterable[Tensor]:
-        return tqdm(
-            batches, f"epoch {epoch}", n_batches, leave=False, disable=not sys.stderr.isatty(), unit="batch"
-        )
+        if not shown:
+            return batches
+        return tqdm(batches, f"epoch {epoch}", n_batches, leave=False, unit="batch")
 
     return wrap

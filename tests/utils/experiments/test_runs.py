@@ -19,34 +19,14 @@ from utils.config import Config
 from utils.data.dataset import Dataset
 from utils.errors import UserError
 from utils.evaluation.ranking import Evaluator
+from utils.experiments.identity import trial_id
 from utils.experiments.store import fresh_folder
 from utils.experiments.sweep import Sweep, run_all
-from utils.experiments.trial import build, trial_id
+from utils.experiments.trial import build
 from utils.quick_start import quick_start
 
 ROOT = Path(__file__).resolve().parents[3]
 QUICK = {"epochs": 2, "embedding_size": 8, "train_batch_size": 128, "topk": [5, 20]}
-
-
-@pytest.fixture(scope="module")
-def places(tmp_path_factory) -> dict[str, str]:
-    """A data set `tiny` of 60 users and 40 items, with features of both modalities, and empty folders."""
-    root = tmp_path_factory.mktemp("work")
-    rng = np.random.default_rng(0)
-    folder = root / "data" / "tiny"
-    folder.mkdir(parents=True)
-    lines = ["userID\titemID\tx_label"]
-    for user in range(60):
-        items = rng.choice(40, size=8, replace=False)
-        lines += [f"{user}\t{item}\t{label}" for item, label in zip(items, [0] * 6 + [1, 2], strict=True)]
-    (folder / "tiny.inter").write_text("\n".join(lines) + "\n39\t39\t0\n")
-    np.save(folder / "image_feat.npy", rng.standard_normal((40, 12), dtype=np.float32))
-    np.save(folder / "text_feat.npy", rng.standard_normal((40, 6), dtype=np.float32))
-    return {
-        "data_path": str(root / "data"),
-        "runs_path": str(root / "runs"),
-        "cache_path": str(root / "cache"),
-    }
 
 
 def run(model: str, places: dict[str, str], **settings) -> Sweep:
@@ -62,7 +42,9 @@ def test_a_trial_folder_holds_everything_and_reads_back(places):
     folder = Path(trial.folder)
     assert sorted(path.name for path in folder.iterdir()) == [
         "best.pt",
+        "log.txt",
         "metrics.json",
+        "per_user.npz",
         "settings.yaml",
         "topk.npz",
     ]
@@ -154,9 +136,10 @@ def test_identity_follows_settings_and_content_but_not_places(places, tmp_path):
 def test_a_diverging_trial_is_reported_and_the_sweep_goes_on(places, logged):
     sweep = run("BPR", places, learning_rate=[1e38, 0.01], learner="sgd", epochs=3)
     assert len(sweep.trials) == 1 and sweep.best[0].point == {"learning_rate": 0.01}
-    (point, message) = sweep.failed[0]
-    assert point == {"learning_rate": 1e38} and "lower learning_rate" in message
-    assert f"failed: {message}" in logged
+    (failure,) = sweep.failed
+    assert failure.kind == "diverged" and failure.point == {"learning_rate": 1e38}
+    assert "lower learning_rate" in failure.message
+    assert any(f"failed, {failure.message}" in line for line in logged)
 
 
 def test_all_trials_of_a_model_may_fail(places, capsys):

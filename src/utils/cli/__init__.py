@@ -1,0 +1,44 @@
+"""The command line: training by default, or a command as its first word."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from utils.cli import train
+from utils.cli.commands import COMMANDS, run_command
+from utils.errors import UserError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line. Its status: 0, 1 where all trials of a model failed, 2 after a user's error, 130, 141
+    or 143 where it was interrupted, its reader has gone or it was told to end.
+    """
+    signal.signal(signal.SIGTERM, _end)
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        command = words[0] if words and words[0] in COMMANDS else None
+        status = run_command(command, words[1:]) if command else train.run(words)
+        sys.stdout.flush()
+        return status
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    except _Ended:
+        print("told to end; the same command goes on from here", file=sys.stderr)
+        return 143
+    except BrokenPipeError:  # whoever read the output, `head` for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+class _Ended(BaseException):
+    """SIGTERM: no Exception, for nothing but the command line may take it for a fault."""
+
+
+def _end(number: int, frame: object) -> None:
+    raise _Ended

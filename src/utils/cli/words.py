@@ -1,0 +1,95 @@
+"""The words of a command line: `name=value` settings among options, and what is wrong with a misplaced one."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from utils.config.yaml_reader import parse_value
+from utils.errors import UserError
+
+OVERRIDE = re.compile(r"(?:--)?([A-Za-z_]\w*)=(.*)", re.DOTALL)
+
+
+class Parser(argparse.ArgumentParser):
+    """Whose errors are UserErrors that end with `usage`, one line."""
+
+    def __init__(self, usage: str, prog: str | None = None):
+        super().__init__(prog=prog, add_help=False, allow_abbrev=False)
+        self._line = usage
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; usage: {self._line}")
+
+    def parse_all(self, words: Sequence[str]) -> argparse.Namespace:
+        """Raises UserError for a word that nobody wanted."""
+        arguments, rest = self.parse_known_args(words)
+        if rest:
+            raise UserError(_misplaced(rest))
+        return arguments
+
+    def options(self) -> frozenset[str]:
+        """Names of its options, such as --html."""
+        return frozenset(self._option_string_actions)
+
+
+def split_overrides(
+    argv: Sequence[str], options: frozenset[str] = frozenset()
+) -> tuple[list[str], dict[str, Any]]:
+    """Take the `name=value` words, wherever they stand, out of the others; `--name=value` of an option stays.
+
+    Raises UserError for a name given twice and for a value that the shell has cut at a space.
+
+    >>> split_overrides(["-d", "baby", "knn_k=20", "--seed=[1,2]", "-m", "BPR"])
+    (['-d', 'baby', '-m', 'BPR'], {'knn_k': 20, 'seed': [1, 2]})
+    """
+    words: list[str] = []
+    given: dict[str, str] = {}
+    for word in argv:
+        match = OVERRIDE.fullmatch(word)
+        if not match or word.partition("=")[0] in options:
+            words.append(word)
+        elif match[1] in given:
+            raise UserError(
+                f"{match[1]} is given twice, {given[match[1]]} and {word} (command line); keep one"
+            )
+        else:
+            given[match[1]] = word
+    return words, {name: _value(word) for name, word in given.items()}
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Each once, in order."""
+    return list(dict.fromkeys(names))
+
+
+def positive(text: str) -> int:
+    """A number from 1, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number from 1")
+    return number
+
+
+def _value(word: str) -> Any:
+    text = word.partition("=")[2]
+    value = parse_value(text)
+    if isinstance(value, str) and text.startswith(("[", "{")):
+        raise UserError(f"'{word}' ends too early or is no YAML; put it in quotes where it contains spaces")
+    return value
+
+
+def _misplaced(rest: Sequence[str]) -> str:
+    """What is wrong with the first word that nobody wanted, and the right form."""
+    word = rest[0]
+    name = word.lstrip("-").split("=")[0]
+    if word.startswith("-") and name:
+        value = rest[1] if len(rest) > 1 and not rest[1].startswith("--") else "..."
+        value = word.partition("=")[2] or value
+        return f"unknown option '{word}'; a setting is written {name}={value}, without spaces"
+    return (
+        f"unexpected word '{word}'; models stand behind -m, data sets behind -d, and a setting is written "
+        f"name=value, in quotes where it contains spaces"
+    )

@@ -1,0 +1,131 @@
+"""Trials on a Ray cluster (extra `[ray]`). Ray schedules them and starts those of a dead node again elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from utils.config import SRC
+from utils.errors import StorageError, UserError
+from utils.experiments.executors import Executor, died, start_remote
+from utils.experiments.jobs import Datasets, Job, Outcome, ended, run_job
+from utils.experiments.store import Store
+
+RETRIES = 10
+"""Starts of a trial after the first one whose node or process died."""
+
+
+class Cluster(Executor):
+    """Jobs as Ray tasks, their files brought back to the store here.
+
+    `address` is what `ray.init` takes: host:port, 'auto' for the cluster this machine is part of, or 'local'. The
+    nodes need this project's requirements and the data at the same path. Where they see `runs_path` too, a
+    trial that is started again goes on after its last checkpoint.
+    """
+
+    def __init__(self, address: str, runs_path: Path):
+        self._ray = _ray()
+        self._running: dict[Any, tuple[Job, ExitStack]] = {}
+        self._waiting: list[tuple[Job, Outcome]] = []
+        runs_path.mkdir(parents=True, exist_ok=True)
+        self._marker = runs_path.resolve() / f".ray-{secrets.token_hex(8)}"
+        self._marker.touch()
+        try:
+            self._ray.init(
+                address=address,
+                runtime_env=_runtime_environment(),
+                log_to_driver=False,
+                logging_level="error",
+            )
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            self._marker.unlink()
+            problem = str(error).splitlines()[0]
+            raise UserError(
+                f"no Ray cluster at {address}: {problem}; start one with `ray start --head`, or give "
+                f"--ray host:port, auto or local"
+            ) from error
+        self._remote = self._ray.remote(_run_there)
+
+    @property
+    def slots(self) -> int:  # asked anew each time, since nodes come and go
+        resources = self._ray.cluster_resources()
+        jobs = [job for job, _ in self._running.values()] or [None]
+        cpus, gpus = _needs(jobs[0])
+        fits = [resources.get(name, 0) // needed for name, needed in (("CPU", cpus), ("GPU", gpus)) if needed]
+        return max(1, int(min(fits, default=1)))
+
+    def submit(self, job: Job) -> None:
+        with ExitStack() as stack:
+            if not stack.enter_context(job.store.claim(job.key)):
+                self._waiting.append((job, None))
+                return
+            known = job.store.find(job.key)
+            if not job.force and ended(known):
+                self._waiting.append((job, known))
+                return
+            if job.force:
+                job.store.forget_progress(job.key)
+            cpus, gpus = _needs(job)
+            task = self._remote.options(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)
+            self._running[task.remote(_portable(job), self._marker)] = job, stack.pop_all()
+
+    def next(self) -> tuple[Job, Outcome]:
+        if self._waiting:
+            return self._waiting.pop()
+        (done,), _ = self._ray.wait(list(self._running), num_returns=1)
+        job, claim = self._running.pop(done)
+        with claim:
+            try:
+                return job, job.store.adopt(job.key, self._ray.get(done))
+            except self._ray.exceptions.RayTaskError as error:
+                raise StorageError(f"a node of the cluster cannot keep its files: {error.cause}") from error
+            except self._ray.exceptions.RayError as error:
+                first = (str(error).splitlines() or [type(error).__name__])[0]
+                return job, died(job, f"its node or process died {RETRIES + 1} times ({first})")
+
+    def __exit__(self, *error: object) -> None:
+        for task, (_, claim) in self._running.items():
+            self._ray.cancel(task, force=True)
+            claim.close()
+        self._ray.shutdown()
+        self._marker.unlink(missing_ok=True)
+
+
+def _run_there(job: Job, marker: Path) -> dict[str, bytes]:
+    """On a node: run the job in a store of its own, and give back the files of its folder by name."""
+    start_remote()
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder), work_root=marker.parent if marker.exists() else None)
+        run_job(job, Datasets(), store)
+        return {path.name: path.read_bytes() for path in store.folder(job.key).iterdir()}
+
+
+def _portable(job: Job) -> Job:
+    """The job with paths that mean the same on every node."""
+    config = job.config.at({})
+    for name in ("data_path", "cache_path"):
+        config[name] = str(job.config.path(name).resolve())
+    return dataclasses.replace(job, config=config, force=False)
+
+
+def _needs(job: Job | None) -> tuple[float, float]:
+    return (job.config["ray_cpus"], job.config["ray_gpus"]) if job else (1.0, 0.0)
+
+
+def _runtime_environment() -> dict[str, Any]:
+    """The code of src/ as it is here, on every node."""
+    return {"working_dir": str(SRC), "excludes": ["__pycache__"]}
+
+
+def _ray():
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError(
+            "--ray needs the package ray, which is not installed; pip install 'ray>=2.40' (extra [ray])"
+        ) from error
+    return ray

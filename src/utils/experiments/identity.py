@@ -1,0 +1,99 @@
+"""What makes two trials the same: settings, content of the data, and code."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from common.registry import model_file
+
+if TYPE_CHECKING:
+    from utils.config import Config
+    from utils.data.dataset import Dataset
+
+SRC = Path(__file__).resolve().parents[2]
+
+# Settings that say where things are and how fast they go, and change no result.
+NOT_IDENTITY = {
+    "cache_path", "checkpoint_step", "data_path", "device", "eval_batch_size", "gpu_id", "ray_cpus", "ray_gpus",
+    "runs_path", "save_model", "save_recommended_topk", "threads", "use_gpu",
+}  # fmt: skip
+
+PROTOCOL = ("common/trainer.py", "utils/data/batches.py", "utils/evaluation/ranking.py")
+"""Beside the model's own file, where what decides a result begins; what these files import belongs to it."""
+
+NO_RESULT = ("utils/errors.py", "utils/config/", "common/registry.py")
+"""Imported everywhere and without a say in any figure."""
+
+
+def trial_id(config: Config, dataset: Dataset) -> str:
+    """12 hex digits of the settings that can change a result, of the data's content and of the model's code."""
+    settings = {k: v for k, v in config.final_config_dict.items() if k not in NOT_IDENTITY}
+    parts = [settings, dataset.digest(), code_digest(config["model"])]
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True, default=str).encode(), digest_size=6).hexdigest()
+
+
+@cache
+def code_digest(model: str) -> str:
+    """Hash of the code that decides a model's figures; comments, docstrings and layout do not count.
+
+    That is the model's file, the training, the sampling, the ranking, and whatever of src/ these import.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for path in sorted(_reachable([model_file(model), *(SRC / name for name in PROTOCOL)])):
+        digest.update(f"{_name(path)}\n{_essence(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _reachable(start: list[Path]) -> set[Path]:
+    """The files and what they import of src/, directly or not."""
+    found: set[Path] = set()
+    waiting = list(start)
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += [other for other in _imports(path) if not _name(other).startswith(NO_RESULT)]
+    return found
+
+
+def _name(path: Path) -> str:
+    """As imports see it: the path below src/, or the name of a model's file that lies elsewhere."""
+    return path.relative_to(SRC).as_posix() if path.is_relative_to(SRC) else path.name
+
+
+def _imports(path: Path) -> Iterator[Path]:
+    """Files of src/ that a file imports as it is loaded or as it runs; those for the type checker do not count."""
+    for node in _statements(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            file = SRC.joinpath(*name.split(".")).with_suffix(".py")
+            if file.is_file():
+                yield file
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from _statements(child)
+
+
+def _essence(path: Path) -> str:
+    """The code of a file without comments, docstrings and layout."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [
+                s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
+            ]
+    return ast.unparse(tree)

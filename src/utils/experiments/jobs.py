@@ -1,0 +1,121 @@
+"""A trial as a piece of work: claimed in the store, run once, its end recorded whatever it is."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from common.trainer import Epoch
+from utils.config import Config
+from utils.data.dataset import Dataset
+from utils.errors import Diverged, StorageError, UserError
+from utils.experiments.store import Failure, Key, Store, TrialResult
+from utils.experiments.trial import run_trial
+
+log = logging.getLogger("benchmark")
+
+# The settings that decide what Dataset.load reads.
+DATA_SETTINGS = (
+    "dataset", "inter_file_name", "USER_ID_FIELD", "ITEM_ID_FIELD", "inter_splitting_label", "field_separator",
+    "filter_out_cod_start_users", "vision_feature_file", "text_feature_file", "modalities",
+)  # fmt: skip
+
+
+class Pruned(Exception):
+    """A search has seen enough of a trial; `valid` are its last validation metrics."""
+
+    def __init__(self, message: str, valid: dict[str, float]):
+        super().__init__(message)
+        self.valid = valid
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial to be run: its configuration, its place in the sweep and in the store."""
+
+    config: Config
+    point: dict[str, Any]
+    key: Key
+    force: bool = False
+    watch: Callable[[Epoch], None] | None = None
+
+    @property
+    def store(self) -> Store:
+        return Store(self.config.path("runs_path"))
+
+
+Outcome = TrialResult | Failure | None
+"""How a job ended; None where another process has it."""
+
+
+class Datasets:
+    """Data sets of this process, read once for the same settings of the data."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Dataset] = {}
+
+    def get(self, config: Config) -> Dataset:
+        """Raises UserError for what is missing or wrong in its files."""
+        places = [config.path("data_path"), config.path("cache_path")]
+        key = repr([config[name] for name in DATA_SETTINGS] + places)
+        if key not in self._loaded:
+            self._loaded[key] = Dataset.load(config)
+        return self._loaded[key]
+
+
+def run_job(job: Job, datasets: Datasets, store: Store | None = None) -> Outcome:
+    """Run a trial unless it is finished or another process has it; what it raises becomes a recorded failure.
+
+    Raises StorageError, and what is no fault of the trial: KeyboardInterrupt, SystemExit.
+    """
+    store = store or job.store
+    with store.claim(job.key) as claimed:
+        if not claimed:
+            return None
+        known = store.find(job.key)
+        if not job.force and ended(known):
+            return known
+        if job.force:
+            store.forget_progress(job.key)
+        try:
+            watch = job.watch or (lambda epoch: None)
+            return run_trial(job.config, datasets.get(job.config), store, job.point, watch)
+        except StorageError:
+            raise
+        except Exception as error:
+            failure = failure_of(job, error)
+        if failure.kind == "setting":  # said at once and again, so there is nothing to keep
+            store.forget_progress(job.key)
+            return failure
+        return store.save_failure(job.config, failure)
+
+
+def ended(outcome: Outcome) -> bool:
+    """Whether the trial need not be run again: it is finished, or would fail the same way."""
+    return isinstance(outcome, TrialResult) or (outcome is not None and outcome.final)
+
+
+def failure_of(job: Job, error: Exception) -> Failure:
+    """What is kept of an exception that ended a trial."""
+    kind = next((kind for kind, classes in KINDS.items() if isinstance(error, classes)), "error")
+    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
+        kind = "out of memory"  # torch has no class of its own for it on the CPU
+    message = " ".join(str(error).split()) or type(error).__name__
+    if kind == "error":
+        message = f"{type(error).__name__}: {message}"
+    text = "" if kind in ("diverged", "setting", "pruned") else "".join(traceback.format_exception(error))
+    valid = getattr(error, "valid", {})
+    return Failure(job.key.model, job.key.dataset, job.key.trial, job.point, kind, message, text, valid=valid)
+
+
+KINDS = {
+    "diverged": (Diverged,),
+    "pruned": (Pruned,),
+    "out of memory": (MemoryError, torch.OutOfMemoryError),
+    "setting": (UserError,),
+}
