@@ -55,6 +55,13 @@ class AbstractRecommender(nn.Module):
         """Scores (B, I) of all items for the users interaction[0] (B,): a fresh tensor, masked in place later."""
         raise NotImplementedError(f"{type(self).__name__} has no full_sort_predict")
 
+    def modality_shares(self) -> dict[str, Tensor] | None:
+        """How much each modality counted for every item, by name: (I,), summing to 1 over the modalities.
+
+        Read in evaluation. None for a model that does not weigh its modalities against each other.
+        """
+        return None
+
     def parameter_counts(self) -> tuple[int, int]:
         """Numbers of trainable and of frozen weights."""
         trainable = sum(p.numel() for p in self.parameters() if p.requires_grad)

@@ -107,6 +107,7 @@ class TMFUN(GeneralRecommender):
             name: knn_graph(knn, config["knn_weight"])
             for name, knn in modality_knn(self, config["knn_k"]).items()
         }
+        self.modality_names = list(graphs)
         self.modality_graphs = [graph.to(self.device) for graph in graphs.values()]
         self.mixture = Mixture(self.modality_graphs)
         prior = torch.tensor(shares(list(graphs), config["item_graph_weight"]))
@@ -206,6 +207,12 @@ class TMFUN(GeneralRecommender):
         key = self.key(modal).unflatten(2, (n_heads, -1))  # (M, n, heads, d / heads)
         scale = query.shape[-1] ** 0.5 * self.config["attention_temperature"]
         return ((query * key).sum(-1) / scale + prior).softmax(0)
+
+    def modality_shares(self) -> dict[str, Tensor]:
+        """alpha_m (I,) of every item by the name of the modality, its mean over the heads."""
+        items = self.sources()[1]
+        attention = self.fuse(items).attention.mean(2).expand(-1, self.n_items)  # (M, I)
+        return dict(zip(self.modality_names, attention, strict=True))
 
     def calculate_loss(self, interaction: Tensor) -> Tensor:
         users, items = self.sources()
