@@ -176,14 +176,14 @@ class Trainer:
             started = time.perf_counter()
             self.model.pre_epoch_processing()
             self.model.train()
-            loss = self._train_epoch(progress(batches, number), number)
+            loss = self.train_on(progress(batches, number), number)
             self.scheduler.step()
             note = self.model.post_epoch_processing()
             seconds = time.perf_counter() - started
             yield Epoch(number, loss, seconds, rate, note="" if note is None else str(note))
 
-    def _train_epoch(self, batches: Iterable[Tensor], epoch: int) -> float:
-        """Mean loss over the batches of one epoch."""
+    def train_on(self, batches: Iterable[Tensor], epoch: int) -> float:
+        """A step on each of the batches; their mean loss. Raises Diverged."""
         total, n_batches = 0.0, 0
         for batch in batches:
             self.optimiser.zero_grad(set_to_none=self.config["zero_grad"] == "none")

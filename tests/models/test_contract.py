@@ -88,7 +88,7 @@ class TestContract:
         trainer = Trainer(config, model)
         for _ in range(4):
             model.generator.manual_seed(0)
-            losses.append(trainer._train_epoch([batch], 1))
+            losses.append(trainer.train_on([batch], 1))
         assert losses == sorted(losses, reverse=True) and losses[3] < losses[0]
 
     def test_one_step_equals_a_plain_dense_reference_step(self, name):
@@ -109,7 +109,7 @@ class TestContract:
         weights = {n: p.detach().clone().requires_grad_() for n, p in model.named_parameters()}
         loss = REFERENCES[name](weights, batch, World(r, kept, features(), config))
         loss.backward()
-        assert Trainer(config, model)._train_epoch([batch], 1) == pytest.approx(loss.item(), rel=1e-5)
+        assert Trainer(config, model).train_on([batch], 1) == pytest.approx(loss.item(), rel=1e-5)
         for n, parameter in model.named_parameters():
             expected = weights[n].detach() - config["learning_rate"] * weights[n].grad
             assert_close(parameter.detach(), expected, rtol=1e-5, atol=1e-6, msg=lambda m, n=n: f"{n}: {m}")

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import secrets
+import socket
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from utils.config import SRC
-from utils.errors import StorageError, UserError
+from utils.errors import UserError
 from utils.experiments.executors import Executor, died, start_remote
+from utils.experiments.identity import trial_id
 from utils.experiments.jobs import Datasets, Job, Outcome, ended, run_job
 from utils.experiments.store import Store
 
+CONNECT_SECONDS = 10.0
 RETRIES = 10
 """Starts of a trial after the first one whose node or process died."""
 
@@ -23,12 +27,14 @@ class Cluster(Executor):
     """Jobs as Ray tasks, their files brought back to the store here.
 
     `address` is what `ray.init` takes: host:port, 'auto' for the cluster this machine is part of, or 'local'. The
-    nodes need this project's requirements and the data at the same path. Where they see `runs_path` too, a
-    trial that is started again goes on after its last checkpoint.
+    nodes need this checkout, its requirements and the data at the same paths, as on a shared disk; a node where
+    code or data differ is an error. Where they see `runs_path` too, a trial that is started again goes on after
+    its last checkpoint.
     """
 
     def __init__(self, address: str, runs_path: Path):
         self._ray = _ray()
+        _check_reachable(address)
         self._running: dict[Any, tuple[Job, ExitStack]] = {}
         self._waiting: list[tuple[Job, Outcome]] = []
         runs_path.mkdir(parents=True, exist_ok=True)
@@ -37,17 +43,13 @@ class Cluster(Executor):
         try:
             self._ray.init(
                 address=address,
-                runtime_env=_runtime_environment(),
+                runtime_env={"env_vars": {"PYTHONPATH": str(SRC)}},
                 log_to_driver=False,
                 logging_level="error",
             )
         except (ConnectionError, ValueError, RuntimeError) as error:
             self._marker.unlink()
-            problem = str(error).splitlines()[0]
-            raise UserError(
-                f"no Ray cluster at {address}: {problem}; start one with `ray start --head`, or give "
-                f"--ray host:port, auto or local"
-            ) from error
+            raise _no_cluster(address, error) from error
         self._remote = self._ray.remote(_run_there)
 
     @property
@@ -82,10 +84,11 @@ class Cluster(Executor):
             try:
                 return job, job.store.adopt(job.key, self._ray.get(done))
             except self._ray.exceptions.RayTaskError as error:
-                raise StorageError(f"a node of the cluster cannot keep its files: {error.cause}") from error
+                raise UserError(
+                    f"a node of the cluster cannot run trials: {_line(error.cause or error)}"
+                ) from error
             except self._ray.exceptions.RayError as error:
-                first = (str(error).splitlines() or [type(error).__name__])[0]
-                return job, died(job, f"its node or process died {RETRIES + 1} times ({first})")
+                return job, died(job, f"its node or process died {RETRIES + 1} times ({_line(error)})")
 
     def __exit__(self, *error: object) -> None:
         for task, (_, claim) in self._running.items():
@@ -98,9 +101,15 @@ class Cluster(Executor):
 def _run_there(job: Job, marker: Path) -> dict[str, bytes]:
     """On a node: run the job in a store of its own, and give back the files of its folder by name."""
     start_remote()
+    datasets = Datasets()
+    if trial_id(job.config, datasets.get(job.config)) != job.key.trial:
+        raise UserError(
+            f"its code below {SRC} or its data below {job.config['data_path']} differ from those of the machine "
+            f"that started the sweep; make them the same"
+        )
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder), work_root=marker.parent if marker.exists() else None)
-        run_job(job, Datasets(), store)
+        run_job(job, datasets, store)
         return {path.name: path.read_bytes() for path in store.folder(job.key).iterdir()}
 
 
@@ -116,9 +125,25 @@ def _needs(job: Job | None) -> tuple[float, float]:
     return (job.config["ray_cpus"], job.config["ray_gpus"]) if job else (1.0, 0.0)
 
 
-def _runtime_environment() -> dict[str, Any]:
-    """The code of src/ as it is here, on every node."""
-    return {"working_dir": str(SRC), "excludes": ["__pycache__"]}
+def _check_reachable(address: str) -> None:
+    """Raises UserError where nothing listens; Ray itself would try for minutes."""
+    match = re.fullmatch(r"(?:ray://)?(.+):([0-9]+)", address)
+    if match:
+        try:
+            socket.create_connection((match[1], int(match[2])), CONNECT_SECONDS).close()
+        except (OSError, OverflowError) as error:
+            raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> UserError:
+    return UserError(
+        f"no Ray cluster at {address}: {_line(error)}; start one with `ray start --head`, or give --ray host:port, "
+        f"auto or local"
+    )
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _ray():

@@ -81,7 +81,7 @@ class Search:
     ):
         self._optuna = import_optuna()
         self._states = self._optuna.trial.TrialState
-        self._make_job, self._prune = make_job, prune
+        self.make_job, self._prune = make_job, prune
         self._metric = config["valid_metric"].lower()
         self._seeds = config.axes.get("seed", [config["seed"]])
         self._axes = {name: _ordered(values) for name, values in config.axes.items() if name != "seed"}
@@ -143,7 +143,7 @@ class Search:
 
     def _jobs(self, trial: Any) -> Iterator[Job]:
         """A job for each seed at the point of a trial of the study."""
-        jobs = [self._make_job(self._point(trial.params, seed)) for seed in self._seeds]
+        jobs = [self.make_job(self._point(trial.params, seed)) for seed in self._seeds]
         self._open[self._point_key(jobs[0].point)] = _Open(trial, len(jobs))
         for number, job in enumerate(jobs):
             prune = self._prune and number == 0 and len(self._seeds) == 1

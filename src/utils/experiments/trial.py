@@ -72,7 +72,7 @@ def run_trial(
     trial in the store. Raises Diverged, UserError.
     """
     key = Key(dataset.name, config["model"], trial_id(config, dataset))
-    with _threads(config["threads"]), _logged_to(store, key):
+    with threads(config["threads"]), _logged_to(store, key):
         forget_peak()
         started = time.perf_counter()
         model, batches = build(config, dataset)
@@ -131,7 +131,7 @@ def environment(config: Config, dataset: Dataset) -> dict[str, str]:
 
 
 @contextmanager
-def _threads(number: int | None) -> Iterator[None]:
+def threads(number: int | None) -> Iterator[None]:
     """`number` torch threads inside; as many as there are for None."""
     before = torch.get_num_threads()
     torch.set_num_threads(number or before)
