@@ -77,6 +77,25 @@ class Checkpoints(Protocol):
     def save(self, epoch: int, state: dict[str, Any]) -> None: ...
 
 
+class Allowance:
+    """Keeps the time for something within a share of all the time that passes; its first turn is free."""
+
+    def __init__(self, share: float):
+        self._share, self._started = share, time.perf_counter()
+        self._spent = self._last = 0.0
+
+    def allows(self) -> bool:
+        """Whether one more turn, as long as the last one, stays within the share."""
+        passed = time.perf_counter() - self._started
+        return self._share >= 1 or self._spent + self._last <= self._share * passed
+
+    def spend(self, act: Callable[[], None]) -> None:
+        started = time.perf_counter()
+        act()
+        self._last = time.perf_counter() - started
+        self._spent += self._last
+
+
 class Trainer:
     """Trains one model under one configuration."""
 
@@ -109,6 +128,7 @@ class Trainer:
         last one, as if it had never stopped. Raises Diverged.
         """
         epochs = self._resume(batches, checkpoints)
+        time_for_checkpoints = Allowance(self.config["checkpoint_share"])
         for epoch in self._epochs(batches, progress, len(epochs)):
             if self._due("eval_step", epoch.epoch):
                 started = time.perf_counter()
@@ -119,14 +139,21 @@ class Trainer:
                     self._keep_weights()
             epochs.append(epoch)
             report(epoch)
-            if checkpoints and (self._due("checkpoint_step", epoch.epoch) or self.stopping.stop):
-                checkpoints.save(epoch.epoch, self.state(epochs, batches))
+            if checkpoints and self._checkpoint_due(epoch.epoch, time_for_checkpoints):
+                time_for_checkpoints.spend(
+                    lambda number=epoch.epoch: checkpoints.save(number, self.state(epochs, batches))
+                )
         self.model.load_state_dict(self._best_weights)
         return Fit(epochs, [epoch for epoch in epochs if epoch.best][-1])
 
     def _due(self, step: str, epoch: int) -> bool:
         """Whether something is done at this epoch: every so many, and at the last one."""
         return epoch % self.config[step] == 0 or epoch == self.config["epochs"]
+
+    def _checkpoint_due(self, epoch: int, allowance: Allowance) -> bool:
+        """The last epoch has one in any case: what is left is the test."""
+        last = self.stopping.stop or epoch == self.config["epochs"]
+        return last or (self._due("checkpoint_step", epoch) and allowance.allows())
 
     def state(self, epochs: list[Epoch], batches: Iterable[Tensor]) -> dict[str, Any]:
         """All that the training goes on from after an epoch: tensors and plain values."""

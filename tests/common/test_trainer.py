@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 from toys import ToyConfig
 
 from common.abstract_recommender import AbstractRecommender
-from common.trainer import EarlyStopping, Trainer, make_optimiser
+from common.trainer import Allowance, EarlyStopping, Trainer, make_optimiser
 from utils.errors import Diverged
 
 SETTINGS = {
@@ -164,3 +165,22 @@ def test_fused_adam_equals_plain_adam():
             optimiser.step()
         results.append(weight.detach())
     torch.testing.assert_close(*results)
+
+
+def test_an_allowance_keeps_to_its_share_of_the_time(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def pass_time(seconds):
+        now[0] += seconds
+
+    allowance, turns = Allowance(0.1), 0
+    for _ in range(100):
+        pass_time(1)
+        if allowance.allows():
+            allowance.spend(lambda: pass_time(3))
+            turns += 1
+    assert 3 * turns <= 0.1 * now[0] + 3 and turns == 3
+    free = Allowance(1.0)
+    free.spend(lambda: pass_time(5))
+    assert free.allows()

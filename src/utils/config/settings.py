@@ -78,6 +78,9 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting(
             "checkpoint_step", int | None, "epochs from one checkpoint to the next; null: none", "positive"
         ),
+        Setting(
+            "checkpoint_share", float, "share of the time that they may take; 1: all that are due", "positive"
+        ),
         Setting("train_batch_size", int, "interactions per step", "positive"),
         Setting("learner", ("adam", "sgd", "adagrad", "rmsprop"), "optimiser"),
         Setting("learning_rate", float, "step size", "positive"),

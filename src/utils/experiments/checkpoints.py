@@ -1,22 +1,21 @@
-"""Checkpoints of a training: a file per kept epoch, its checksum in front, the last two of them."""
+"""Checkpoints of a training: a file per kept epoch, its checksum behind it, the last two of them."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from utils.errors import StorageError
 from utils.files import atomic_write
 
-MAGIC = b"checkpoint 1\n"
-DIGEST_SIZE = 32
 KEPT = 2
+DIGEST_SIZE = hashlib.sha256().digest_size
+BLOCK = 2**20
 
 
 class CheckpointFolder:
@@ -30,18 +29,20 @@ class CheckpointFolder:
 
         `state` holds tensors and plain values, for nothing else is read again.
         """
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        content = buffer.getbuffer()
-        digest = hashlib.blake2b(content, digest_size=DIGEST_SIZE).digest()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            atomic_write(self._path(epoch), lambda file: file.writelines([MAGIC, digest, content]))
+            atomic_write(self.folder / f"checkpoint-{epoch}.pt", lambda file: _write(file, state))
             for path in self._paths()[KEPT:]:
                 path.unlink(missing_ok=True)
-        except OSError as error:
+        except (
+            OSError,
+            RuntimeError,
+        ) as error:  # torch's writer turns what the disk says into a RuntimeError
+            cause = next((e for e in (error, error.__context__) if isinstance(e, OSError)), None)
+            if cause is None:
+                raise
             raise StorageError(
-                f"cannot write a checkpoint to {self.folder}: {error.strerror or error}; free space there and run "
+                f"cannot write a checkpoint to {self.folder}: {cause.strerror or cause}; free space there and run "
                 f"the same command again, it goes on after the last checkpoint"
             ) from error
 
@@ -61,24 +62,41 @@ class CheckpointFolder:
         """Newest first."""
         return sorted(self.folder.glob("checkpoint-[0-9]*.pt"), key=_epoch, reverse=True)
 
-    def _path(self, epoch: int) -> Path:
-        return self.folder / f"checkpoint-{epoch}.pt"
-
 
 def _epoch(path: Path) -> int:
     return int(path.stem.removeprefix("checkpoint-"))
 
 
+class _Hashed:
+    """A file that is written to, and the hash of what was."""
+
+    def __init__(self, file: BinaryIO):
+        self._file, self.digest = file, hashlib.sha256()
+
+    def write(self, content: bytes) -> int:
+        self.digest.update(content)
+        return self._file.write(content)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _write(file: BinaryIO, state: dict[str, Any]) -> None:
+    hashed = _Hashed(file)
+    torch.save(state, hashed)
+    file.write(hashed.digest.digest())
+
+
 def _read(path: Path) -> dict[str, Any]:
     """Raises OSError, or ValueError for a file that is not as it was written."""
-    content = path.read_bytes()
-    start = len(MAGIC) + DIGEST_SIZE
-    if not content.startswith(MAGIC):
-        raise ValueError("it is no checkpoint of this version")
-    payload = memoryview(content)[start:]
-    if hashlib.blake2b(payload, digest_size=DIGEST_SIZE).digest() != content[len(MAGIC) : start]:
-        raise ValueError("its checksum is wrong, as of a file half written or damaged")
+    size = path.stat().st_size - DIGEST_SIZE
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for start in range(0, size, BLOCK):
+            digest.update(file.read(min(BLOCK, size - start)))
+        if digest.digest() != file.read():
+            raise ValueError("its checksum is wrong, as of a file half written or damaged")
     try:
-        return torch.load(io.BytesIO(payload), weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise ValueError(f"it cannot be read ({' '.join(str(error).split())[:80]})") from error

@@ -20,8 +20,8 @@ SRC = Path(__file__).resolve().parents[2]
 
 # Settings that say where things are and how fast they go, and change no result.
 NOT_IDENTITY = {
-    "cache_path", "checkpoint_step", "data_path", "device", "eval_batch_size", "gpu_id", "ray_cpus", "ray_gpus",
-    "runs_path", "save_model", "save_recommended_topk", "threads", "use_gpu",
+    "cache_path", "checkpoint_share", "checkpoint_step", "data_path", "device", "eval_batch_size", "gpu_id",
+    "ray_cpus", "ray_gpus", "runs_path", "save_model", "save_recommended_topk", "threads", "use_gpu",
 }  # fmt: skip
 
 PROTOCOL = ("common/trainer.py", "utils/data/batches.py", "utils/evaluation/ranking.py")

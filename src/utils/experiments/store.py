@@ -298,6 +298,8 @@ def settings_yaml(config: Config) -> str:
     for name, value in sorted(config.final_config_dict.items()):
         if name == "device":
             continue  # follows from use_gpu and the machine
+        if name.endswith("_path") and not config.origin(name).endswith(".yaml"):
+            value = str(config.path(name))  # it counted from the folder of then
         text = yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False)
         lines.append(f"{name}: {text.removesuffix('...' + chr(10)).strip()}  # {config.origin(name)}")
     return "\n".join(lines) + "\n"

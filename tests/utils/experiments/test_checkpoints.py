@@ -42,9 +42,12 @@ def test_a_damaged_checkpoint_is_told_of_and_the_one_before_used(folder, told, d
     content = bytearray(path.read_bytes())
     if damage == "flipped":
         content[len(content) // 2] ^= 1
-    changed = {"truncated": content[:-10], "empty": b"", "flipped": content, "other": b"PK\x03\x04rest"}[
-        damage
-    ]
+    changed = {
+        "truncated": content[:-10],
+        "empty": b"",
+        "flipped": content,
+        "other": b"PK\x03\x04" + bytes(100),
+    }[damage]
     path.write_bytes(changed)
     assert folder.load()["epoch"] == 1
     assert told[0].startswith("warning: checkpoint-2.pt is not used: ")

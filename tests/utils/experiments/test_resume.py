@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from utils.experiments.sweep import How, run_all
 ROOT = Path(__file__).resolve().parents[3]
 SETTINGS = {
     "epochs": 30, "embedding_size": 8, "train_batch_size": 32, "topk": [5, 20], "learning_rate": 0.01,
-    "learning_rate_scheduler": [0.9, 3], "stopping_step": 40, "threads": 1,
+    "learning_rate_scheduler": [0.9, 3], "stopping_step": 40, "threads": 1, "checkpoint_share": 1.0,
 }  # fmt: skip
 KILLS = 3  # of each model
 
@@ -31,15 +32,23 @@ KILLS = 3  # of each model
 )
 def test_killed_at_random_points(model, zero_grad, places, tmp_path):
     settings = SETTINGS | places | {"zero_grad": zero_grad}
+    killing.start(
+        ["BPR"], settings | {"epochs": 1, "runs_path": str(tmp_path / "first")}
+    ).join()  # starts the server
     started = time.monotonic()
     killing.start([model], settings | {"runs_path": str(tmp_path / "whole")}).join()
     took = time.monotonic() - started
     rng = np.random.default_rng()
-    killed = attempts = 0
+    killed = 0
     disturbed = settings | {"runs_path": str(tmp_path / "killed")}
-    while killed < KILLS and attempts < 20:
-        killed += killing.kill_after(killing.start([model], disturbed), rng.uniform(0.02, 0.5 * took))
-        attempts += 1
+    for _ in range(10 * KILLS):
+        if killed == KILLS:
+            break
+        if killing.kill_after(killing.start([model], disturbed), rng.uniform(0.02, 0.4 * took)):
+            killed += 1
+        else:  # it was done before: once more from the beginning
+            killed = 0
+            shutil.rmtree(tmp_path / "killed")
     assert killed == KILLS
     assert killing.start([model], disturbed).join() is None
     whole, disturbed = killing.content(tmp_path / "whole"), killing.content(tmp_path / "killed")
