@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from utils.data.discovery import configured, find_modalities
-from utils.data.interactions import SPLITS, Interactions, read_interactions
+from utils.data.interactions import SPLITS
 from utils.data.modalities import Modality
+from utils.data.split_cache import SplitTable, read_splits
 from utils.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -60,8 +61,11 @@ class Dataset:
             _generate_demo(folder)
         if not path.is_file():
             raise UserError(_missing(config, folder, path))
-        interactions = read_interactions(path, *_fields(config), config["field_separator"])
-        dataset = _from_interactions(config["dataset"], interactions)
+        unkept: list[str] = []
+        cache = config.path("cache_path")
+        table = read_splits(path, _fields(config), config["field_separator"], cache, unkept.append)
+        dataset = _from_table(config["dataset"], table)
+        dataset.warnings += unkept
         if config["filter_out_cod_start_users"]:
             _drop_cold_users(dataset, path)
         dataset.modalities = find_modalities(config, folder, dataset.n_items, dataset.warnings.append)
@@ -81,7 +85,7 @@ class Dataset:
         return self.n_items
 
     def digest(self) -> str:
-        """Hash of the interactions as read, in their order, and of the modalities' files."""
+        """Hash of the interactions of each split, in their order, and of the modalities' files."""
         if self._digest is None:
             parts = [self.interactions_digest, *(modality.digest() for modality in self.modalities.values())]
             self._digest = _hash(" ".join(parts).encode())
@@ -103,13 +107,20 @@ class Dataset:
         ]
 
 
-def _from_interactions(name: str, interactions: Interactions) -> Dataset:
-    users, items, labels = interactions.users, interactions.items, interactions.labels
-    train, valid, test = (Split(users[labels == label], items[labels == label]) for label in range(3))
+def _from_table(name: str, table: SplitTable) -> Dataset:
+    train, valid, test = (Split(users, items) for users, items in table.splits())
+    n_users, n_items = (int(ids.max()) + 1 for ids in table.pairs)
+    digest = _hash(table.pairs, repr(table.sizes).encode())
     return Dataset(
-        name, int(users.max()) + 1, int(items.max()) + 1, train, valid, test,
-        warnings=list(interactions.warnings), interactions_digest=_hash(users, items, labels),
-    )  # fmt: skip
+        name,
+        n_users,
+        n_items,
+        train,
+        valid,
+        test,
+        warnings=list(table.warnings),
+        interactions_digest=digest,
+    )
 
 
 def _hash(*parts: bytes | np.ndarray) -> str:
@@ -159,8 +170,8 @@ def _generate_demo(folder: Path) -> None:
     log.info(f"demo data generated in {folder}")
 
 
-def _fields(config: Config) -> list[str]:
-    return [config[key] for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "inter_splitting_label")]
+def _fields(config: Config) -> tuple[str, str, str]:
+    return config["USER_ID_FIELD"], config["ITEM_ID_FIELD"], config["inter_splitting_label"]
 
 
 def _missing(config: Config, folder: Path, path: Path) -> str:

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from common.graph import ItemKNN
 from utils.data.features import rows_expected
 from utils.errors import UserError
 from utils.files import write_npz
 
+LOCK = ".lock"  # of the folder of computed graphs
 KEYS = ("neighbours", "cosine")
 EXPECTED = "expected an .npz file with neighbours (items, k) int32 and cosine (items, k) float32"
 
@@ -92,20 +94,33 @@ def cached_knn(
 ) -> ItemKNN:
     """The graph in the cache file `path`, or the computed one, which is then kept there.
 
-    A damaged file is replaced, and where nothing can be written the result is the same; both with a warning.
+    Of several processes one computes it and the others wait. A damaged file is replaced, and where nothing can
+    be written the result is the same; both with a warning.
     """
-    try:
-        if path.exists():
-            return read_knn(path, n_items, k)
-    except (OSError, UserError) as error:
-        warn(f"cached kNN graph is computed anew: {error}")
-    knn = compute()
+    knn = _read_cached(path, n_items, k, warn)
+    if knn is not None:
+        return knn
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_npz(path, neighbours=knn.neighbours, cosine=knn.cosine)
+        with FileLock(path.parent / LOCK):
+            knn = _read_cached(
+                path, n_items, k, lambda warning: None
+            )  # another process may just have made it
+            if knn is None:
+                knn = compute()
+                write_npz(path, neighbours=knn.neighbours, cosine=knn.cosine)
     except OSError as error:
         warn(
             f"kNN graph not kept, as {path.parent} cannot be written ({error.strerror}); "
             f"set cache_path=... to a folder that can be"
         )
-    return knn
+    return knn or compute()
+
+
+def _read_cached(path: Path, n_items: int, k: int, warn: Callable[[str], None]) -> ItemKNN | None:
+    """The graph in the file; None where it is not there, or damaged, which is warned of."""
+    try:
+        return read_knn(path, n_items, k) if path.exists() else None
+    except (OSError, UserError) as error:
+        warn(f"cached kNN graph is computed anew: {error}")
+        return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -173,7 +175,23 @@ def cached(tmp_path):
 def test_cache_computes_once(cached):
     path = cached()
     assert (cached(), cached.compute.calls, cached.warnings) == (path, 1, [])
-    assert os.listdir(path.parent) == ["x.npz"]
+    assert sorted(os.listdir(path.parent)) == [".lock", "x.npz"]
+
+
+def test_of_several_at_once_one_computes_and_the_others_wait(tmp_path):
+    calls = []
+
+    def compute():
+        calls.append(1)
+        time.sleep(0.2)
+        return ItemKNN(np.zeros((2, 1), np.int32), np.ones((2, 1), np.float32))
+
+    def load(_):
+        return cached_knn(tmp_path / "cache" / "x.npz", 2, 1, compute, calls.append).neighbours.tolist()
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(load, range(4))) == [[[0], [0]]] * 4
+    assert calls == [1]
 
 
 @pytest.mark.parametrize(
