@@ -12,6 +12,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from utils.errors import UserError
+
 
 def atomic_write(path: Path, writer: Callable[[BinaryIO], object]) -> None:
     """Let `writer` fill a temporary file beside `path`, then put it in the place of `path`.
@@ -46,6 +48,21 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def write_npz(path: Path, **arrays: np.ndarray) -> None:
     """Write arrays by name as compressed .npz."""
     atomic_write(path, lambda file: np.savez_compressed(file, **arrays))
+
+
+def check_output(path: Path) -> None:
+    """Raises UserError for a file that cannot be written, before anything is computed for it."""
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        why = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise UserError(f"cannot write {path}: {why}; name a file in a folder that is there")
+
+
+def write_output(path: Path, writer: Callable[[BinaryIO], object]) -> None:
+    """Write a file that the user has asked for, whole or not at all. Raises UserError."""
+    try:
+        atomic_write(path, writer)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}; nothing was written") from error
 
 
 def _temporary_name(path: Path) -> Path:

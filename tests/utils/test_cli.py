@@ -159,3 +159,14 @@ def test_list_models(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "common.registry", registry)
     assert cli.main(["--list-models"]) == 0
     assert capsys.readouterr().out == "BPR  ids only\n"
+
+
+@pytest.mark.parametrize("command", ["leaderboard", "recommend", "export"])
+def test_help_of_a_command_is_aligned_and_names_its_settings(capsys, command):
+    assert cli.main([command, "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"usage: python main.py {command} ") and max(map(len, lines)) <= 110
+    listed = [line for line in lines[lines.index("options:") :] if line.startswith("  ")]
+    assert all(line[:30].strip() == "" or line[29] == " " for line in listed)
+    for name in ("runs_path", "data_path", "cache_path"):
+        assert f"  {name}=..." in "\n".join(lines) and FRAMEWORK[name].help in "\n".join(lines)

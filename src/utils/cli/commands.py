@@ -7,36 +7,44 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from utils.cli.words import Parser, split_overrides
+from utils.config.settings import FRAMEWORK
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command's usage, and where its functions are: imported when it is called, for they bring torch along."""
+    """What a command does and how it is called, and where its functions are.
 
+    They are imported when it is called, for they bring torch along. `module.TAKES` names the settings it takes.
+    """
+
+    summary: str
     usage: str
     module: str
     add_arguments: str
     run: str
 
 
-_ROOM = "utils.experiments"
 COMMANDS = {
     "leaderboard": Command(
-        "python main.py leaderboard [-d DATA_SET ...] [-m MODEL ...] [--metric NDCG@20] [--add NAME FILE] "
+        "Compare what is finished: per data set a row per model, with the settings that validation chose.",
+        "python main.py leaderboard [-d DATA_SET ...] [-m MODEL ...] [--metric NAME@K] [--add NAME FILE] [--beyond] "
         "[--format terminal|csv|markdown|latex] [--output FILE] [--html FILE] [runs_path=...]",
-        f"{_ROOM}.leaderboard_command",
+        "utils.leaderboard.command",
         "add_arguments",
         "run",
     ),
     "recommend": Command(
-        "python main.py recommend -m MODEL -d DATA_SET --users 12,57 [-k 10] [--output FILE] [runs_path=...]",
-        f"{_ROOM}.recommend_command",
+        "Show what the best trial of a model recommends to some users, with the titles of the items if there are any.",
+        "python main.py recommend -m MODEL -d DATA_SET --users ID ... [-k K] [--output FILE] [--keep-validation] "
+        "[runs_path=...]",
+        "utils.recommending.command",
         "add_recommend_arguments",
         "recommend_command",
     ),
     "export": Command(
-        "python main.py export -m MODEL -d DATA_SET [-k 50] [--output FILE.tsv|.parquet] [runs_path=...]",
-        f"{_ROOM}.recommend_command",
+        "Write what the best trial of a model recommends to each user of a data set to a file.",
+        "python main.py export -m MODEL -d DATA_SET [-k K] [--output FILE] [--keep-validation] [runs_path=...]",
+        "utils.recommending.command",
         "add_export_arguments",
         "export_command",
     ),
@@ -48,7 +56,7 @@ def run_command(name: str, argv: Sequence[str]) -> int:
     command = COMMANDS[name]
     module = importlib.import_module(command.module)
     parser = Parser(command.usage, prog=f"python main.py {name}")
-    parser.usage = command.usage
+    parser.describe(command.summary, {name: FRAMEWORK[name].help for name in module.TAKES})
     getattr(module, command.add_arguments)(parser)
     parser.add_argument("-h", "--help", action="store_true", help="this text")
     words, overrides = split_overrides(argv, parser.options())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import Any, NoReturn
 
 from utils.config.yaml_reader import parse_value
@@ -13,12 +14,23 @@ from utils.errors import UserError
 OVERRIDE = re.compile(r"(?:--)?([A-Za-z_]\w*)=(.*)", re.DOTALL)
 
 
+WIDTH, COLUMN = 110, 30
+"""Of a help text, and where the explanations begin."""
+
+
 class Parser(argparse.ArgumentParser):
     """Whose errors are UserErrors that end with `usage`, one line."""
 
     def __init__(self, usage: str, prog: str | None = None):
-        super().__init__(prog=prog, add_help=False, allow_abbrev=False)
+        super().__init__(prog=prog, add_help=False, allow_abbrev=False, formatter_class=_Help)
         self._line = usage
+
+    def describe(self, summary: str, settings: Mapping[str, str]) -> None:
+        """For the help text: what the command does, and the settings it takes with what each is."""
+        self.usage = "\n".join(wrap(self._line, WIDTH - 7, subsequent_indent=" " * 11))
+        self.description = summary
+        lines = [f"  {name + '=...':{COLUMN - 4}}  {what}" for name, what in settings.items()]
+        self.epilog = "\n".join(["settings:", *lines])
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; usage: {self._line}")
@@ -33,6 +45,20 @@ class Parser(argparse.ArgumentParser):
     def options(self) -> frozenset[str]:
         """Names of its options, such as --html."""
         return frozenset(self._option_string_actions)
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """An option a line, with its value named once."""
+
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=COLUMN, width=WIDTH)
+        self._action_max_length = COLUMN  # else the explanations begin where the longest option ends
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        value = action.metavar or ""
+        value = " ".join(value) if isinstance(value, tuple) else value
+        several = " ..." if action.nargs == "+" else ""
+        return f"{', '.join(action.option_strings)} {value}{several}".rstrip()
 
 
 def split_overrides(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
@@ -18,7 +19,10 @@ from utils.evaluation.ranking import Evaluator
 from utils.experiments.store import FORMAT, LISTS, METRICS, PER_USER, SETTINGS, Store, settings_yaml
 from utils.experiments.trial import LIST_LENGTH
 from utils.files import write_json, write_npz
+from utils.leaderboard.board import Board, Row, Stat
+from utils.leaderboard.selection import leaderboard
 
+R20 = "recall@20"
 LATER = "2026-03-01 09:00:00"
 """After the date that a trial has unless told otherwise."""
 
@@ -149,6 +153,17 @@ def epochs(best: Mapping[str, float], peak: int, cost: float) -> list[dict[str, 
     ]  # fmt: skip
 
 
+def exported(a_board, model, path, **columns):
+    """The stored lists of a model as a file."""
+    lists = row_of(a_board, model).lists
+    rows, places = np.nonzero(lists.items >= 0)
+    table = pd.DataFrame({"userID": lists.users[rows], "itemID": lists.items[rows, places]})
+    for name, of in columns.items():
+        table[name] = of(lists, rows, places)
+    table.to_csv(path, sep="\t", index=False)
+    return table
+
+
 def showroom(root: Path) -> Lab:
     """Two data sets, several models, seeds and grids: what a page has to cope with."""
     lab = Lab(root)
@@ -174,3 +189,24 @@ def showroom(root: Path) -> Lab:
     lab.trial("VBPR", "tiny", 1.1)
     lab.failure("TMFUN", "tiny", "diverged", {"seed": 1})
     return lab
+
+
+def board(lab, **asked):
+    return leaderboard(lab.store, **asked)[0]
+
+
+def row_of(a_board, model):
+    return next(row for row in a_board.rows if row.model == model)
+
+
+def says(lines, *parts):
+    """Whether one of the lines holds all the parts."""
+    return any(all(part in line for part in parts) for line in lines)
+
+
+def foreign(name, **test):
+    return Row("tiny", name, {m: Stat(v) for m, v in test.items()}, lambda: None, lambda: None)
+
+
+def made(*rows, metric="recall@20"):
+    return Board("tiny", metric, list(rows), [])

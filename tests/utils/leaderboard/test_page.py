@@ -6,12 +6,13 @@ import re
 import shutil
 
 import pytest
+from boards import Lab
 
-from utils.experiments import plots
-from utils.experiments.leaderboard import Board, Row, Stat, add_foreign, leaderboard
-from utils.experiments.page import page
-
-from .boards import Lab
+from utils.leaderboard import drawing
+from utils.leaderboard.foreign import add_foreign
+from utils.leaderboard.insights import insights
+from utils.leaderboard.page import page
+from utils.leaderboard.selection import leaderboard
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 QUIET = (
@@ -39,9 +40,13 @@ def boards(tmp_path_factory):
     return [add_foreign(baby, "<i>Other & Co</i>", lists), tiny]
 
 
+def looked_into(boards):
+    return {board.dataset: insights(board) for board in boards}
+
+
 @pytest.fixture(scope="module")
 def text(boards):
-    return page(boards)
+    return page(boards, looked_into(boards))
 
 
 @pytest.fixture(scope="module")
@@ -138,42 +143,19 @@ def test_text_and_axes_have_the_colour_of_the_page(tab):
 def test_it_is_one_file_and_the_same_for_the_same_store(text, boards):
     assert not re.search(r"""(src|href)=["'](?!#|data:)""", text.replace('xlink:href="#', ""))
     assert "<i>Other" not in text and "&lt;i&gt;Other" in text
-    assert page(boards) == text
+    assert page(boards, looked_into(boards)) == text
     ids = re.findall(r'\bid="([^"]+)"', text)
     assert set(re.findall(r"url\(#([^)]+)\)", text)) <= set(ids)
 
 
 def test_placeholders_of_colours_are_gone(text):
-    assert not any(colour in text for colour in plots.VARIABLES)
+    assert not any(colour in text for colour in drawing.VARIABLES)
 
 
 def test_a_board_of_one_model_without_anything_kept(tmp_path):
     lab = Lab(tmp_path)
     lab.data_set("tiny")
     lab.trial("BPR", kept=(), test={"recall@20": 0.0})
-    html = page(leaderboard(lab.store))
+    boards = leaderboard(lab.store)
+    html = page(boards, looked_into(boards))
     assert "No analysis of the lists of BPR" in html and "by model" in html
-
-
-def test_many_models_have_distinct_looks():
-    look = plots.looks([f"M{number}" for number in range(18)])
-    assert len(set(map(str, look.values()))) == 18
-
-
-def test_labels_are_apart_and_near():
-    places = plots.spread([0.5, 0.5, 0.5, 0.9, 0.1], gap=0.1)
-    assert sorted(places)[0] == 0.1 and max(places) == 0.9
-    assert min(b - a for a, b in zip(sorted(places), sorted(places)[1:], strict=False)) > 0.0999
-
-
-def test_plots_of_foreign_rows_alone_are_empty_or_drawn():
-    row = Row("tiny", "A", {"recall@20": Stat(0.1)}, lambda: None, lambda: None)
-    board = Board("tiny", "recall@20", [row], [])
-    look = plots.looks(["A"])
-    assert (
-        plots.learning_curves(board, look)
-        == plots.accuracy_against_time(board, look)
-        == plots.lead(board)
-        == ""
-    )
-    assert plots.metric_by_model(board).startswith("<svg")

@@ -9,8 +9,8 @@ import pytest
 from utils.config import SRC
 from utils.config.yaml_reader import read_mapping
 from utils.errors import UserError
-from utils.experiments import published as module
-from utils.experiments.published import PUBLISHED, comparable, published
+from utils.leaderboard import published as module
+from utils.leaderboard.published import PUBLISHED, comparable, published
 
 DATASETS = ["baby", "sports", "clothing", "elec", "microlens"]
 FIGURES = {dataset: published(dataset) for dataset in DATASETS}

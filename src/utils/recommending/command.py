@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from torch import Tensor
 
 from common.registry import get_model
-from utils.config import Config
 from utils.data.titles import read_titles
-from utils.errors import UserError, did_you_mean
+from utils.errors import UserError
 from utils.evaluation.ranking import Lists
 from utils.experiments.identity import code_digest
-from utils.experiments.recommending import (
-    Loaded,
-    best_trial,
-    load_trial,
-    modality_shares,
-    recommend,
-    recommend_all,
-)
-from utils.experiments.store import Store, StoredTrial
-from utils.files import atomic_write
+from utils.experiments.reopening import open_store
+from utils.experiments.store import StoredTrial
+from utils.recommending.files import WRITERS, check_output, write_tables
+from utils.recommending.lists import modality_shares, recommend, recommend_all
+from utils.recommending.loading import CHANGEABLE, Loaded, best_trial, load_trial
+
+TAKES = ("runs_path", *CHANGEABLE)
+"""The settings that the commands take."""
 
 TITLE_WIDTH = 60
 SHARE = "share_"
@@ -37,24 +31,33 @@ SHARE = "share_"
 
 
 def add_recommend_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_common(parser, k=10)
-    parser.add_argument("--users", required=True, nargs="+", metavar="ID", help="user ids: 12,57")
+    _add_trial(parser)
+    parser.add_argument("--users", required=True, nargs="+", metavar="ID", help="user ids, such as 12,57")
+    _add_lists(parser, k=10, otherwise="instead of showing the lists")
 
 
 def add_export_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_common(parser, k=50)
+    _add_trial(parser)
+    _add_lists(parser, k=50, otherwise="MODEL-DATA_SET-topK.tsv if not given")
 
 
-def _add_common(parser: argparse.ArgumentParser, k: int) -> None:
-    formats = ", ".join(WRITERS)
+def _add_trial(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-m", "--model", required=True, metavar="MODEL", help="a model with a finished trial")
     parser.add_argument("-d", "--dataset", required=True, metavar="DATA_SET", help="what it was trained on")
-    parser.add_argument("-k", type=int, default=k, metavar="K", help=f"items per user; {k} if not given")
-    parser.add_argument("--output", type=Path, metavar="FILE", help=f"file to write: {formats}")
+
+
+def _add_lists(parser: argparse.ArgumentParser, k: int, otherwise: str) -> None:
+    parser.add_argument("-k", type=int, default=k, metavar="K", help=f"items per user, {k} if not given")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help=f"file to write, {otherwise}; its suffix says the format: {', '.join(WRITERS)}",
+    )
     parser.add_argument(
         "--keep-validation",
         action="store_true",
-        help="let items of validation in, as the test ranking does; only those of training are left out",
+        help="recommend items of validation too, as the test ranking does, and leave out only those of training",
     )
 
 
@@ -143,13 +146,9 @@ class Best(NamedTuple):
 
 
 def _load(arguments: argparse.Namespace, overrides: Mapping[str, Any]) -> Best:
-    others = dict(overrides)
-    model = get_model(arguments.model)
-    place = {"runs_path": others.pop("runs_path")} if "runs_path" in others else {}
-    # Any data set will do: this one needs no files, and the trial that is chosen tells of its own.
-    where = Config(arguments.model, "demo", place, "command line", model_settings=model.settings)
-    trial = best_trial(Store(where.path("runs_path")), arguments.dataset, arguments.model)
-    loaded = load_trial(trial, others)
+    get_model(arguments.model)  # raises UserError for one that is none, with the names of those that are
+    trial = best_trial(open_store(overrides), arguments.dataset, arguments.model)
+    loaded = load_trial(trial, {name: value for name, value in overrides.items() if name != "runs_path"})
     config, dataset = loaded.config, loaded.dataset
     titles = read_titles(config.path("data_path") / dataset.name, dataset.n_items, config["ITEM_ID_FIELD"])
     return Best(trial, loaded, None if titles is None else np.array(titles, dtype=object))
@@ -187,78 +186,5 @@ def _cell(column: str, value: Any) -> str:
     return text if len(text) <= TITLE_WIDTH else text[: TITLE_WIDTH - 3].rstrip() + "..."
 
 
-def check_output(path: Path) -> None:
-    """Raises UserError for a file that cannot be written, before anything is computed for it."""
-    if path.suffix.lower() not in WRITERS:
-        formats = ", ".join(WRITERS)
-        hint = did_you_mean(path.suffix, WRITERS)
-        raise UserError(f"--output {path}: the format follows the suffix; expected one of {formats}{hint}")
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        why = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
-        raise UserError(f"--output {path}: {why}; name a file in a folder that is there")
-    if path.suffix.lower() == ".parquet" and not importlib.util.find_spec("pyarrow"):
-        raise UserError(
-            f"--output {path}: Parquet needs pyarrow; install the extra [parquet] with pip install '.[parquet]' "
-            f"in the project's folder, or write .tsv"
-        )
-
-
 def _write(path: Path, tables: Iterable[pd.DataFrame]) -> None:
-    """Write tables, one below the other, as the suffix says, in place of whatever was there."""
-    rows = 0
-
-    def counted() -> Iterator[pd.DataFrame]:
-        nonlocal rows
-        for table in tables:
-            rows += len(table)
-            yield table
-
-    try:
-        atomic_write(path, lambda file: WRITERS[path.suffix.lower()](file, counted()))
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}; nothing was written") from error
-    print(f"written    {path}, {rows:,} lines")
-
-
-def _write_text(separator: str) -> Callable[[BinaryIO, Iterator[pd.DataFrame]], None]:
-    def write(file: BinaryIO, tables: Iterator[pd.DataFrame]) -> None:
-        for number, table in enumerate(tables):
-            text = table.to_csv(sep=separator, index=False, header=number == 0, lineterminator="\n")
-            file.write(text.encode())
-
-    return write
-
-
-def _write_json(file: BinaryIO, tables: Iterator[pd.DataFrame]) -> None:
-    """A list of objects, one a line."""
-    before = "[\n"
-    for table in tables:
-        for record in table.to_dict("records"):
-            file.write(f"{before}{json.dumps(record, ensure_ascii=False)}".encode())
-            before = ",\n"
-    file.write(b"[]\n" if before == "[\n" else b"\n]\n")
-
-
-def _write_parquet(file: BinaryIO, tables: Iterator[pd.DataFrame]) -> None:
-    """A row group per table."""
-    import pyarrow  # an optional extra
-    import pyarrow.parquet
-
-    first = next(tables)
-    kinds = {
-        name: pyarrow.string() if name == "title" else pyarrow.from_numpy_dtype(first[name].dtype)
-        for name in first
-    }
-    schema = pyarrow.schema(kinds)  # told, for a block without any title would look like one of nothing
-    with pyarrow.parquet.ParquetWriter(file, schema) as writer:
-        for table in chain([first], tables):
-            writer.write_table(pyarrow.Table.from_pandas(table, schema, preserve_index=False))
-
-
-WRITERS: Mapping[str, Callable[[BinaryIO, Iterator[pd.DataFrame]], None]] = {
-    ".tsv": _write_text("\t"),
-    ".csv": _write_text(","),
-    ".json": _write_json,
-    ".parquet": _write_parquet,
-}
-"""How a file of lists is written, by its suffix."""
+    print(f"written    {path}, {write_tables(path, tables):,} lines")

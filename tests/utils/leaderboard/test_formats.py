@@ -9,13 +9,11 @@ import re
 
 import numpy as np
 import pytest
+from boards import R20, Lab, foreign, made
 
-from utils.experiments.leaderboard import Board, Row, Stat, leaderboard
-from utils.experiments.tables import FORMATS, as_csv, as_latex, as_markdown, table, terminal
+from utils.leaderboard.formats import FORMATS, as_csv, as_latex, as_markdown, terminal
+from utils.leaderboard.selection import leaderboard
 
-from .boards import Lab
-
-R20 = "recall@20"
 AWKWARD = r"A_B & 50%#{x}~^\$|*<b>"
 
 
@@ -32,14 +30,6 @@ def boards(tmp_path_factory):
     lab.failure("VBPR", "baby", "diverged", {"embedding_size": 8})
     lab.trial("BPR", "tiny")
     return leaderboard(lab.store)
-
-
-def foreign(name, **test):
-    return Row("tiny", name, {m: Stat(v) for m, v in test.items()}, lambda: None, lambda: None)
-
-
-def made(*rows, metric="recall@20"):
-    return Board("tiny", metric, list(rows), [])
 
 
 def test_csv_has_every_value_in_full(boards):
@@ -122,32 +112,6 @@ def test_terminal_marks_with_signs_or_styles(boards):
     assert "  VBPR is ahead of BPR" in plain and "  unequal settings tried" in plain
 
 
-def test_marks_follow_what_is_shown():
-    board = made(*(foreign(n, **{R20: v}) for n, v in (("A", 0.20004), ("B", 0.2), ("C", 0.1), ("D", 0.05))))
-    assert [row[1].mark for row in table(board).rows] == ["best", "best", "second", ""]
-    assert [row[1].mark for row in table(made(foreign("A", **{R20: 0.2}))).rows] == [""]
-
-
-def test_the_metric_asked_for_is_shown_beside_the_usual_ones():
-    row = foreign("A", **{f"{name}@{k}": 0.1 for name in ("recall", "ndcg", "map") for k in (5, 10, 20)})
-    assert table(made(row, metric="map@5")).header[1:6] == ["recall@10", R20, "ndcg@10", "ndcg@20", "map@5"]
-    odd = foreign("A", **{"hit@3": 0.1, "mrr@3": 0.2})
-    assert table(made(odd, metric="hit@3")).header[1:3] == ["hit@3", "mrr@3"]
-
-
-def test_rows_with_several_validation_metrics_name_theirs(tmp_path):
-    lab = Lab(tmp_path)
-    lab.data_set("tiny")
-    lab.trial("BPR", valid={R20: 0.5})
-    lab.trial("VBPR", valid_metric="NDCG@20", valid={"ndcg@20": 0.25})
-    whole = table(leaderboard(lab.store)[0])
-    place = whole.header.index("validation")
-    assert {row[0].text: row[place].text for row in whole.rows} == {
-        "BPR": "recall@20 0.5000",
-        "VBPR": "ndcg@20 0.2500",
-    }
-
-
 def test_a_foreign_list_has_no_validation_and_no_cost(boards):
-    for text in (form([made(foreign("A", **{R20: np.float64(0.2)}))]) for form in FORMATS.values()):
+    for text in (form([made(foreign("A", **{R20: np.float64(0.2)}))], {}) for form in FORMATS.values()):
         assert "A" in text and "None" not in text and "nan" not in text
