@@ -15,7 +15,7 @@ from utils.config import SRC
 from utils.errors import UserError
 from utils.experiments.executors import Executor, died, start_remote
 from utils.experiments.identity import trial_id
-from utils.experiments.jobs import Datasets, Job, Outcome, ended, run_job
+from utils.experiments.jobs import Datasets, Job, Outcome, run_job
 from utils.experiments.store import Store
 
 CONNECT_SECONDS = 10.0
@@ -66,7 +66,7 @@ class Cluster(Executor):
                 self._waiting.append((job, None))
                 return
             known = job.store.find(job.key)
-            if not job.force and ended(known):
+            if job.is_done(known):
                 self._waiting.append((job, known))
                 return
             if job.force:

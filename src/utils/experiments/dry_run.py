@@ -20,7 +20,7 @@ from utils.config import Config
 from utils.evaluation.ranking import Evaluator
 from utils.experiments import report
 from utils.experiments.executors import start_worker
-from utils.experiments.jobs import Datasets, Job, ended
+from utils.experiments.jobs import Datasets, Job
 from utils.experiments.store import Failure, TrialResult
 from utils.experiments.sweep import Grid, How, Source, check, make_plan, make_sources
 from utils.experiments.trial import build, threads
@@ -59,7 +59,7 @@ def dry_run(
         states = {job.key: _state(job) for job in jobs}
         lines += ["", _headline(config, source, Counter(states.values()))]
         lines += [f"  {states[job.key]:10} {report.assignments(job.point) or 'its settings'}" for job in jobs]
-        left = [job for job in jobs if states[job.key] != "finished"]
+        left = [job for job in jobs if states[job.key] not in ("finished", "failed")]
         if not left:
             continue
         cost = measure(left[0].config)
@@ -127,7 +127,7 @@ def _state(job: Job) -> str:
     if isinstance(known, TrialResult):
         return "finished"
     if isinstance(known, Failure):
-        return "finished" if ended(known) else known.kind
+        return "failed" if known.final else known.kind
     return "under way" if list(job.store.work_folder(job.key).glob("checkpoint-*")) else "to do"
 
 

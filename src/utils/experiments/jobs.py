@@ -48,6 +48,16 @@ class Job:
     def store(self) -> Store:
         return Store(self.config.path("runs_path"))
 
+    def is_done(self, outcome: Outcome) -> bool:
+        """Whether it need not be run again: it is finished, would fail the same way, or was pruned in a search."""
+        if self.force or outcome is None:
+            return False
+        return (
+            isinstance(outcome, TrialResult)
+            or outcome.final
+            or (outcome.kind == "pruned" and bool(self.watch))
+        )
+
 
 Outcome = TrialResult | Failure | None
 """How a job ended; None where another process has it."""
@@ -78,7 +88,7 @@ def run_job(job: Job, datasets: Datasets, store: Store | None = None) -> Outcome
         if not claimed:
             return None
         known = store.find(job.key)
-        if not job.force and ended(known):
+        if job.is_done(known):
             return known
         if job.force:
             store.forget_progress(job.key)
@@ -93,11 +103,6 @@ def run_job(job: Job, datasets: Datasets, store: Store | None = None) -> Outcome
             store.forget_progress(job.key)
             return failure
         return store.save_failure(job.config, failure)
-
-
-def ended(outcome: Outcome) -> bool:
-    """Whether the trial need not be run again: it is finished, or would fail the same way."""
-    return isinstance(outcome, TrialResult) or (outcome is not None and outcome.final)
 
 
 def failure_of(job: Job, error: Exception) -> Failure:

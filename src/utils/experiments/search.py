@@ -61,9 +61,10 @@ class Reporter:
 
 @dataclass
 class _Open:
-    """A point under way: its trial of the study, and what its seeds have given."""
+    """A point under way: its trial of the study, whether that has ended before, and what its seeds have given."""
 
     trial: Any
+    ended: bool
     missing: int
     values: list[float] = field(default_factory=list)
 
@@ -118,8 +119,8 @@ class Search:
             self._journal.unlink(missing_ok=True)
         try:
             self._study = self._load()
-            for trial in self._study.get_trials(deepcopy=False, states=[self._states.RUNNING]):
-                yield from self._jobs(_trial(self._study, trial))
+            for trial in self._earlier():
+                yield from self._jobs(trial)
             while len(self._known()) < self.trials:
                 yield from self._jobs(self._new_trial())
         finally:
@@ -135,16 +136,27 @@ class Search:
         if point.missing:
             return
         del self._open[key]
+        if point.ended:
+            return
         if len(point.values) == len(self._seeds):
             self._study.tell(point.trial, fmean(point.values))
         else:
             pruned = not isinstance(outcome, TrialResult) and outcome.kind == "pruned"
             self._study.tell(point.trial, state=self._states.PRUNED if pruned else self._states.FAIL)
 
+    def _earlier(self) -> Iterator[Any]:
+        """The trials that earlier runs of this search left, each point once; the store knows how most of them ended."""
+        seen = set()
+        for trial in self._study.get_trials(deepcopy=False):
+            if len(trial.params) == len(self._axes) and self._indices(trial.params) not in seen:
+                seen.add(self._indices(trial.params))
+                yield _trial(self._study, trial)
+
     def _jobs(self, trial: Any) -> Iterator[Job]:
         """A job for each seed at the point of a trial of the study."""
         jobs = [self.make_job(self._point(trial.params, seed)) for seed in self._seeds]
-        self._open[self._point_key(jobs[0].point)] = _Open(trial, len(jobs))
+        frozen = self._study.get_trials(deepcopy=False)[trial.number]
+        self._open[self._point_key(jobs[0].point)] = _Open(trial, frozen.state.is_finished(), len(jobs))
         for number, job in enumerate(jobs):
             prune = self._prune and number == 0 and len(self._seeds) == 1
             watch = Reporter(self._journal, self._name, trial.number, self._metric) if prune else None

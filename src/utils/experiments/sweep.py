@@ -19,7 +19,7 @@ from utils.evaluation.ranking import check_cutoffs
 from utils.experiments import report
 from utils.experiments.executors import Executor, InProcess, Workers
 from utils.experiments.identity import trial_id
-from utils.experiments.jobs import Datasets, Job, Outcome, ended
+from utils.experiments.jobs import Datasets, Job, Outcome
 from utils.experiments.progress import Progress
 from utils.experiments.store import Failure, Key, TrialResult
 
@@ -194,8 +194,8 @@ def _run(sources: Sequence[Source], sweeps: Sequence[Sweep], executor: Executor,
     running = 0
     while True:
         while running < executor.slots and (job := next(queue, None)):
-            known = None if job.force else job.store.find(job.key)
-            if ended(known):
+            known = job.store.find(job.key)
+            if job.is_done(known):
                 _finish(job, known, owners, progress, new=False)
             else:
                 progress.begins(job)

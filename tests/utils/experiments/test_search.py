@@ -62,8 +62,9 @@ def test_an_interrupted_search_goes_on(settings, tmp_path, monkeypatch, sampler)
     run_all(["BPR"], ["tiny"], settings, how=how)
     trials = {trial.result.trial for trial in Store(tmp_path).trials()}
     assert len(trials) == 6 and first < trials and len(calls) == 7
-    run_all(["BPR"], ["tiny"], settings, how=how)
+    (sweep,) = run_all(["BPR"], ["tiny"], settings, how=how)
     assert len(calls) == 7, "a finished search runs nothing"
+    assert {trial.trial for trial in sweep.trials} == trials
 
 
 def test_a_random_search_does_not_depend_on_the_number_of_workers(settings, tmp_path):
@@ -105,6 +106,9 @@ def test_hopeless_trials_are_pruned_by_validation_and_reported(settings, tmp_pat
     assert "after epoch 3" in failure.message and len(sweep.trials) == 3
     assert any(line.startswith("BPR pruned at") for line in logged)
     assert not any("Traceback" in line for line in logged)
+
+    (again,) = run_all(["BPR"], ["tiny"], quick, how=How(search="random", trials=4))
+    assert len(again.trials) == 3 and again.failed == sweep.failed
 
     monkeypatch.setattr(Evaluator, "validate", original)
     where = quick | {name: [value] for name, value in failure.point.items()}
