@@ -8,7 +8,7 @@ demo: .venv/.installed
 	$(BIN)/python main.py -m TMFUN VBPR LATTICE BM3 FREEDOM -d demo
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: .venv/.installed-dev
 	$(BIN)/python -m pytest -m slow

@@ -20,7 +20,7 @@ def test_three_models_two_seeds_two_points_interrupted_and_resumed(tmp_path, cap
     places = [f"{name}_path={tmp_path / name}" for name in ("data", "runs", "cache")]
     command = [
         sys.executable, str(ROOT / "main.py"), "-m", "BPR", "LightGCN", "TMFUN", "-d", "demo", "--workers", "2",
-        "seed=[1,2]", "learning_rate=[0.01,0.001]", "epochs=8", "embedding_size=16", *places,
+        "seed=[1,2]", "learning_rate=[0.01,0.001]", "epochs=4", "embedding_size=16", *places,
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in process.stdout:
