@@ -177,7 +177,6 @@ def test_settings_that_cannot_work_fail_in_a_sweep_and_are_an_error_alone(places
 def test_no_optuna_and_no_ray_say_what_to_install(places, monkeypatch, capsys):
     for module, option in (("optuna", ["--search", "tpe", "--trials", "2"]), ("ray", ["--ray", "auto"])):
         monkeypatch.setitem(sys.modules, module, None)
-        sys.modules.pop(f"utils.experiments.{'search' if module == 'optuna' else 'cluster'}", None)
         assert main(["-m", "BPR", "-d", "tiny", "--grid", *option, *words(QUICK | places)]) == 2
         error = capsys.readouterr().err
         assert (
