@@ -47,7 +47,7 @@ def log_to_terminal() -> None:
 
 def trial_line(config: Config, point: dict[str, Any], number: int, total: int) -> str:
     """Headline of a trial: model, data set, and its place in the grid."""
-    place = f"   trial {number} of {total}: {assignments(point)}" if total > 1 else ""
+    place = f"   trial {number} of {total}   {assignments(point)}".rstrip() if total > 1 else ""
     return f"\n== {config['model']} on {config['dataset']}{place}"
 
 
