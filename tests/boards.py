@@ -164,33 +164,6 @@ def exported(a_board, model, path, **columns):
     return table
 
 
-def showroom(root: Path) -> Lab:
-    """Two data sets, several models, seeds and grids: what a page has to cope with."""
-    lab = Lab(root)
-    lab.data_set("baby", n_users=900, n_items=700)
-    lab.data_set("tiny")
-    qualities = {"BPR": 0.3, "LightGCN": 0.42, "VBPR": 0.38, "LATTICE": 0.5, "BM3": 0.52, "FREEDOM": 0.58}
-    for number, (model, quality) in enumerate(qualities.items()):
-        for seed in (1, 2, 3):
-            lab.trial(model, "baby", quality, seed, cost=1.5 + 2.5 * number)
-    for layers in (1, 2, 3, 4):
-        for weight in (0.0, 0.001, 0.01):
-            for seed in (1, 2, 3):
-                quality = 0.62 - 0.04 * abs(layers - 2) - 0.08 * (weight != 0.001)
-                lab.trial(
-                    "TMFUN",
-                    "baby",
-                    quality,
-                    seed,
-                    cost=9.0,
-                    point={"n_ui_layers": layers, "cl_weight": weight},
-                )
-    lab.trial("BPR", "tiny", 0.7)
-    lab.trial("VBPR", "tiny", 1.1)
-    lab.failure("TMFUN", "tiny", "diverged", {"seed": 1})
-    return lab
-
-
 def board(lab, **asked):
     return leaderboard(lab.store, **asked)[0]
 

@@ -6,7 +6,9 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -37,6 +39,32 @@ def new_folder_beside(path: Path) -> Path:
     folder = _temporary_name(path)
     folder.mkdir()
     return folder
+
+
+@contextmanager
+def fresh_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder that takes the place of `folder` once the block ends without an error. Raises OSError."""
+    new = new_folder_beside(folder)
+    try:
+        yield new
+        _sync(new)
+        old = new.with_name(new.name + "-old")
+        if folder.exists():
+            os.rename(folder, old)
+        os.rename(new, folder)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    """Have the files of a folder on the disk before its name is: a crash of the machine leaves all or nothing."""
+    for path in (*folder.iterdir(), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -34,7 +34,7 @@ from common.abstract_recommender import AbstractRecommender
 from utils.config.yaml_reader import read_mapping
 from utils.errors import StorageError, UserError
 from utils.evaluation.ranking import Lists
-from utils.files import new_folder_beside, write_json, write_npz
+from utils.files import fresh_folder, write_json, write_npz
 
 if TYPE_CHECKING:
     from utils.config import Config
@@ -303,32 +303,6 @@ def settings_yaml(config: Config) -> str:
         text = yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False)
         lines.append(f"{name}: {text.removesuffix('...' + chr(10)).strip()}  # {config.origin(name)}")
     return "\n".join(lines) + "\n"
-
-
-@contextmanager
-def fresh_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of `folder` once the block ends without an error. Raises OSError."""
-    new = new_folder_beside(folder)
-    try:
-        yield new
-        _sync(new)
-        old = new.with_name(new.name + "-old")
-        if folder.exists():
-            os.rename(folder, old)
-        os.rename(new, folder)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    """Have the files of a folder on the disk before its name is: a crash of the machine leaves all or nothing."""
-    for path in (*folder.iterdir(), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _read_result(folder: Path) -> TrialResult:
