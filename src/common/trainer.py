@@ -179,9 +179,8 @@ class Trainer:
         self._attributes.restore(state["attributes"])
         self.optimiser.load_state_dict(state["optimiser"])
         for parameter, had_gradient in zip(self.model.parameters(), state["with_gradient"], strict=True):
-            if (
-                had_gradient
-            ):  # with zero_grad=zeros a weight that a step does not use moves only if it has one
+            # With zero_grad=zeros a weight that a step does not use moves only if it has a gradient.
+            if had_gradient:
                 parameter.grad = torch.zeros_like(parameter)
         self.scheduler.last_epoch = state["scheduler"]["last_epoch"]
         self.stopping.best, self.stopping.barren = state["stopping"]["best"], state["stopping"]["barren"]

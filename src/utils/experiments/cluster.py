@@ -82,7 +82,8 @@ class Cluster(Executor):
         job, claim = self._running.pop(done)
         with claim:
             try:
-                return job, job.store.adopt(job.key, self._ray.get(done))
+                outcome, files = self._ray.get(done)
+                return job, job.store.adopt(outcome, files)
             except self._ray.exceptions.RayTaskError as error:
                 raise UserError(
                     f"a node of the cluster cannot run trials: {_line(error.cause or error)}"
@@ -98,8 +99,8 @@ class Cluster(Executor):
         self._marker.unlink(missing_ok=True)
 
 
-def _run_there(job: Job, marker: Path) -> dict[str, bytes]:
-    """On a node: run the job in a store of its own, and give back the files of its folder by name."""
+def _run_there(job: Job, marker: Path) -> tuple[Outcome, dict[str, bytes]]:
+    """On a node: run the job in a store of its own; its outcome, and the files of its folder by name, if any."""
     start_remote()
     datasets = Datasets()
     if trial_id(job.config, datasets.get(job.config)) != job.key.trial:
@@ -109,8 +110,8 @@ def _run_there(job: Job, marker: Path) -> dict[str, bytes]:
         )
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder), work_root=marker.parent if marker.exists() else None)
-        run_job(job, datasets, store)
-        return {path.name: path.read_bytes() for path in store.folder(job.key).iterdir()}
+        outcome = run_job(job, datasets, store)
+        return outcome, {path.name: path.read_bytes() for path in store.folder(job.key).glob("*")}
 
 
 def _portable(job: Job) -> Job:

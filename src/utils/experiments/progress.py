@@ -61,6 +61,7 @@ class Progress(AbstractContextManager):
         log.info(
             f"{self._place()} {report.outcome_line(job, outcome, new, self._is_best(job, outcome))}{self._left()}"
         )
+        self._bar.set_postfix_str(self._best_so_far(), refresh=False)
         self._bar.update()
 
     def _end_of_a_single_one(self, job: Job, outcome: Outcome, new: bool) -> None:
@@ -86,6 +87,10 @@ class Progress(AbstractContextManager):
         if better:
             self._best[owner] = value
         return better
+
+    def _best_so_far(self) -> str:
+        """Of every model and data set, for the bar."""
+        return ", ".join(f"{model} on {data} {best:.4f}" for (data, model), best in self._best.items())
 
     def _left(self) -> str:
         left = self.total - self._ended

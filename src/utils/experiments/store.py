@@ -227,8 +227,14 @@ class Store:
         """Remove what an interrupted run of the trial has left, so that it begins anew."""
         shutil.rmtree(self.work_folder(key), ignore_errors=True)
 
-    def adopt(self, key: Key, files: Mapping[str, bytes]) -> TrialResult | Failure:
-        """Keep a trial that ended in the store of another machine, as `files` by name. Raises StorageError."""
+    def adopt(self, outcome: TrialResult | Failure, files: Mapping[str, bytes]) -> TrialResult | Failure:
+        """Keep a trial that ended in the store of another machine, as `files` by name. Raises StorageError.
+
+        A failure never replaces a result, and one of the settings has no files.
+        """
+        key = outcome.key
+        if not files or (isinstance(outcome, Failure) and isinstance(self.find(key), TrialResult)):
+            return outcome
         with self.writing(), fresh_folder(self.folder(key)) as new:
             for name, content in files.items():
                 (new / name).write_bytes(content)

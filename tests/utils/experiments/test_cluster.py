@@ -88,3 +88,12 @@ def test_a_trial_that_kills_its_process_is_recorded(cluster, places, tmp_path, m
         executor.submit(Job(config, {}, Key("tiny", "BPR", "abc")))
         job, failure = executor.next()
     assert failure.kind == "died" and Store(tmp_path).find(job.key) == failure
+
+
+def test_settings_that_cannot_work_fail_there_and_the_others_go_on(cluster, places, tmp_path):
+    from utils.experiments.sweep import How
+
+    settings = SETTINGS | places | {"runs_path": str(tmp_path), "epochs": 2, "n_heads": [3, 2]}
+    (sweep,) = run_all(["TMFUN"], ["tiny"], settings, how=How(ray=cluster[0].address))
+    assert len(sweep.trials) == 1 and "n_heads 3 does not divide" in sweep.failed[0].message
+    assert not Store(tmp_path).failures()

@@ -246,4 +246,5 @@ def test_a_failure_never_replaces_a_result(tmp_path, places):
     (trial,) = run_all(["BPR"], ["tiny"], settings)[0].trials
     failure = Failure("BPR", "tiny", trial.trial, {}, "error", "later")
     Store(tmp_path).save_failure(None, failure)
+    Store(tmp_path).adopt(failure, {FAILURE: b"{}"})
     assert Store(tmp_path).find(trial.key) == trial
