@@ -32,14 +32,14 @@ def run(models: list[str], settings: dict[str, Any], how: dict[str, Any] | None 
 
 
 def start(models: list[str], settings: dict[str, Any], **how: Any) -> Any:
-    _start_server()
+    start_server()
     process = SERVER.Process(target=run, args=(models, settings, how))
     process.start()
     return process
 
 
 @cache
-def _start_server() -> None:
+def start_server() -> None:
     """Python up to 3.12 does not hand its path on to the server, and the server then preloads nothing."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
@@ -65,10 +65,18 @@ def content(root: Path) -> dict[str, Any]:
             with np.load(path) as arrays:
                 found[name] = {key: arrays[key].tobytes() for key in arrays.files}
         elif path.suffix == ".pt":
-            state = torch.load(path, weights_only=True)
-            found[name] = {key: value.numpy().tobytes() for key, value in state.items()}
+            found[name] = _as_bytes(torch.load(path, weights_only=True))
         elif path.name == "metrics.json":
             metrics = json.loads(path.read_text())
             epochs = [(e["epoch"], e["loss"], e["valid"], e["best"]) for e in metrics["history"]]
             found[name] = [metrics[key] for key in ("best_epoch", "valid", "test", "point")] + epochs
     return found
+
+
+def _as_bytes(value: Any) -> Any:
+    """Whatever a file of tensors holds, to be compared."""
+    if isinstance(value, torch.Tensor):
+        return value.to_dense().numpy().tobytes()
+    if isinstance(value, dict):
+        return {key: _as_bytes(one) for key, one in value.items()}
+    return [_as_bytes(one) for one in value] if isinstance(value, list) else value

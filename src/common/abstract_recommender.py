@@ -34,7 +34,11 @@ class AbstractRecommender(nn.Module):
     """Whether `calculate_loss` reads interaction[2]; of a model that declares no settings its YAML alone says so."""
 
     cache_forward: ClassVar[bool] = True
-    """In evaluation `forward()` is a function of the weights alone: it runs once, not once per batch."""
+    """In evaluation `forward()` is a function of the weights alone: it runs once, not once per batch.
+
+    False: scores may also depend on what the model keeps beside its weights, which is then kept with the best ones;
+    as it is for a model that declares no settings.
+    """
 
     @classmethod
     def needs_raw_features(cls, config: Config) -> bool:
@@ -62,14 +66,25 @@ class AbstractRecommender(nn.Module):
         """
         return None
 
+    def __str__(self) -> str:
+        return f"{super().__str__()}\nTrainable parameters: {self.parameter_counts()[0]}"
+
     def parameter_counts(self) -> tuple[int, int]:
         """Numbers of trainable and of frozen weights."""
         trainable = sum(p.numel() for p in self.parameters() if p.requires_grad)
         return trainable, sum(p.numel() for p in self.parameters()) - trainable
 
 
+RAW_FEATURES = {"v_feat": "image", "t_feat": "text"}
+"""MMRec's names of raw features (I, F), and the modalities they are of."""
+
+
 class GeneralRecommender(AbstractRecommender):
-    """A recommender of users and items known by id: sizes, device, modalities and a random generator."""
+    """A recommender of users and items known by id: sizes, device, modalities and a random generator.
+
+    `v_feat` and `t_feat` are raw features (I, F) of image and text, None without that modality. As in MMRec they
+    are plain tensors, read at once; in a model that declares its settings they are read when asked for.
+    """
 
     def __init__(self, config: Config, dataloader: TrainDataLoader):
         super().__init__()
@@ -82,16 +97,14 @@ class GeneralRecommender(AbstractRecommender):
         self.modalities: dict[str, Modality] = dataset.modalities if config["is_multimodal_model"] else {}
         self.generator = torch.Generator(self.device).manual_seed(config["seed"])
         """For whatever the model draws while it trains, so that no draw depends on other code's."""
+        if self.settings is None:
+            self.v_feat, self.t_feat = (self._raw(modality) for modality in RAW_FEATURES.values())
 
-    @property
-    def v_feat(self) -> Tensor | None:
-        """Raw image features (I, F), read when asked for; None without that modality. MMRec's name."""
-        return self._raw("image")
-
-    @property
-    def t_feat(self) -> Tensor | None:
-        """Raw text features (I, F), read when asked for; None without that modality. MMRec's name."""
-        return self._raw("text")
+    def __getattr__(self, name: str) -> Any:
+        # No property, which would stand in the way of a model that assigns a parameter of that name.
+        if name in RAW_FEATURES and self.settings is not None:
+            return self._raw(RAW_FEATURES[name])
+        return super().__getattr__(name)
 
     def _raw(self, name: str) -> Tensor | None:
         modality = self.modalities.get(name)

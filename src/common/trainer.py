@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -63,10 +64,14 @@ class Epoch:
 
 @dataclass
 class Fit:
-    """A finished training: every epoch, the best one, and the weights it left in the model."""
+    """A finished training: every epoch, and the best one, whose weights it left in the model.
+
+    `attributes` are what the model kept beside its weights then, where scores may depend on it: see `Attributes`.
+    """
 
     epochs: list[Epoch]
     best: Epoch
+    attributes: dict[str, Any] = field(default_factory=dict)
 
 
 class Checkpoints(Protocol):
@@ -112,6 +117,10 @@ class Trainer:
         )
         self._best_weights: dict[str, Tensor] = {}
         self._attributes = Attributes(model)
+        self._best_attributes: dict[str, Any] = {}
+        # Some models score with what their last training batch left: those weights alone are another model. A file
+        # in MMRec's style does not say whether it is one.
+        self._keeps_attributes = model.settings is None or not model.cache_forward
 
     def fit(
         self,
@@ -136,15 +145,17 @@ class Trainer:
                 epoch.valid_seconds = time.perf_counter() - started
                 epoch.best = self.stopping.update(epoch.valid[self.valid_metric])
                 if epoch.best:
-                    self._keep_weights()
+                    self._keep_best()
             epochs.append(epoch)
             report(epoch)
             if checkpoints and self._checkpoint_due(epoch.epoch, time_for_checkpoints):
                 time_for_checkpoints.spend(
                     lambda number=epoch.epoch: checkpoints.save(number, self.state(epochs, batches))
                 )
+        if self._keeps_attributes:
+            self._attributes.restore(self._best_attributes)
         self.model.load_state_dict(self._best_weights)
-        return Fit(epochs, [epoch for epoch in epochs if epoch.best][-1])
+        return Fit(epochs, [epoch for epoch in epochs if epoch.best][-1], self._best_attributes)
 
     def _due(self, step: str, epoch: int) -> bool:
         """Whether something is done at this epoch: every so many, and at the last one."""
@@ -166,6 +177,7 @@ class Trainer:
             "scheduler": {"last_epoch": self.scheduler.last_epoch},
             "stopping": {"best": self.stopping.best, "barren": self.stopping.barren},
             "best_weights": self._best_weights,
+            "best_attributes": self._best_attributes,
             "random": random_states(),
             "batches": batches.state_dict() if hasattr(batches, "state_dict") else None,
         }
@@ -175,8 +187,8 @@ class Trainer:
         state = checkpoints.load() if checkpoints else None
         if state is None:
             return []
-        self.model.load_state_dict(state["model"])
         self._attributes.restore(state["attributes"])
+        self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         for parameter, had_gradient in zip(self.model.parameters(), state["with_gradient"], strict=True):
             # With zero_grad=zeros a weight that a step does not use moves only if it has a gradient.
@@ -184,7 +196,7 @@ class Trainer:
                 parameter.grad = torch.zeros_like(parameter)
         self.scheduler.last_epoch = state["scheduler"]["last_epoch"]
         self.stopping.best, self.stopping.barren = state["stopping"]["best"], state["stopping"]["barren"]
-        self._best_weights = state["best_weights"]
+        self._best_weights, self._best_attributes = state["best_weights"], state["best_attributes"]
         if state["batches"] is not None:
             batches.load_state_dict(state["batches"])
         set_random_states(state["random"])
@@ -233,7 +245,9 @@ class Trainer:
             kwargs = limit if isinstance(limit, dict) else {"max_norm": limit}
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), **kwargs)
 
-    def _keep_weights(self) -> None:
+    def _keep_best(self) -> None:
+        if self._keeps_attributes:
+            self._best_attributes = copy.deepcopy(self._attributes.changed())
         for name, value in self.model.state_dict().items():
             if name in self._best_weights:
                 self._best_weights[name].copy_(value)

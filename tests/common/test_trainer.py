@@ -12,7 +12,7 @@ from toys import ToyConfig
 
 from common.abstract_recommender import AbstractRecommender
 from common.trainer import Allowance, EarlyStopping, Trainer, make_optimiser
-from utils.errors import Diverged
+from utils.errors import Diverged, UserError
 
 SETTINGS = {
     "valid_metric": "Recall@20", "stopping_step": 20, "valid_metric_decimals": 4, "valid_metric_bigger": True,
@@ -23,6 +23,8 @@ SETTINGS = {
 
 class Line(AbstractRecommender):
     """One weight; the loss is its square times the batch's mean, so every step is known."""
+
+    settings = {}
 
     def __init__(self):
         super().__init__()
@@ -184,3 +186,55 @@ def test_an_allowance_keeps_to_its_share_of_the_time(monkeypatch):
     free = Allowance(1.0)
     free.spend(lambda: pass_time(5))
     assert free.allows()
+
+
+class Remembering(Line):
+    """Keeps beside its weight what the last batch left."""
+
+    settings = None
+
+    def __init__(self):
+        super().__init__()
+        self.queue, self.late = torch.zeros(2), torch.zeros(2)
+        self.steps, self.seen = 0, None
+
+    def calculate_loss(self, interaction):
+        self.steps += 1
+        self.queue[self.steps % 2] = self.steps
+        self.seen = self.w * 2
+        return super().calculate_loss(interaction)
+
+
+@pytest.mark.parametrize("best", [1, 2, 3])
+def test_what_a_model_keeps_is_that_of_the_best_epoch(best):
+    model = Remembering()
+    kept = []
+    values = [0.1 if epoch != best else 0.9 for epoch in range(1, 4)]
+
+    def validate():
+        kept.append((model.steps, model.queue.tolist(), model.seen.item(), model.w.item()))
+        return {"recall@20": values[len(kept) - 1]}
+
+    fit = trainer(model, epochs=3).fit(BATCHES, validate)
+    assert fit.best.epoch == best
+    assert (model.steps, model.queue.tolist(), model.seen.item(), model.w.item()) == kept[best - 1]
+    assert set(fit.attributes) == {"steps", "queue", "seen", "calls"}
+
+
+def test_what_was_first_written_to_after_the_best_epoch_is_an_error():
+    class Late(Remembering):
+        def post_epoch_processing(self):
+            if self.steps > len(BATCHES):
+                self.late += 1
+
+    with pytest.raises(UserError, match="Late.late was first written to after the best epoch"):
+        trainer(Late(), epochs=2).fit(BATCHES, scores([0.9, 0.1]))
+
+
+def test_a_model_that_declares_its_settings_scores_by_its_weights_alone():
+    class Declared(Remembering):
+        settings = {}
+
+    model = Declared()
+    assert trainer(model, epochs=3).fit(BATCHES, scores([0.9, 0.1, 0.1])).attributes == {}
+    assert model.steps == 3 * len(BATCHES)

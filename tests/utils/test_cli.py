@@ -155,10 +155,10 @@ def test_a_reader_that_has_seen_enough_is_no_error(flag):
 
 def test_list_models(monkeypatch, capsys):
     registry = types.ModuleType("common.registry")
-    registry.describe_models = lambda: "BPR  ids only"
+    registry.describe_models = lambda models_dir: f"BPR  ids only, beside {models_dir}"
     monkeypatch.setitem(sys.modules, "common.registry", registry)
     assert cli.main(["--list-models"]) == 0
-    assert capsys.readouterr().out == "BPR  ids only\n"
+    assert capsys.readouterr().out == "BPR  ids only, beside None\n"
 
 
 @pytest.mark.parametrize("command", ["leaderboard", "recommend", "export"])

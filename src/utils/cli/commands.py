@@ -1,4 +1,4 @@
-"""The commands beside training: what is done with finished trials."""
+"""The commands beside training: what is done with finished trials, and a model taken elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from utils.config.settings import FRAMEWORK
 class Command:
     """What a command does and how it is called, and where its functions are.
 
-    They are imported when it is called, for they bring torch along. `module.TAKES` names the settings it takes.
+    They are imported when it is called, for most bring torch along. `module.TAKES` names the settings it takes.
     """
 
     summary: str
@@ -47,6 +47,13 @@ COMMANDS = {
         "utils.recommending.command",
         "add_export_arguments",
         "export_command",
+    ),
+    "plugin": Command(
+        "Copy TMFUN into an MMRec checkout, where it runs as MMRec's own models do.",
+        "python main.py plugin TARGET_DIR [--force] [--dry-run]",
+        "utils.plugin.command",
+        "add_arguments",
+        "run",
     ),
 }
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from utils.cli.words import Parser, distinct, positive, split_overrides
+from utils.cli.words import Parser, add_models_dir, distinct, positive, split_overrides, with_models_dir
 from utils.config import SRC
+from utils.config.config import find_models_dir
 from utils.config.layers import yaml_names
 from utils.config.settings import GROUPS, describe
 from utils.config.yaml_reader import read_mapping
@@ -17,7 +19,7 @@ CONFIGS = SRC / "configs"
 
 USAGE = """\
 python main.py -m MODEL ... -d DATA_SET ... [name=value ...] [--grid | --search random|tpe --trials N]
-       python main.py leaderboard | recommend | export ... (each with --help)
+       python main.py leaderboard | recommend | export | plugin ... (each with --help)
        python main.py --list-models
        python main.py --help"""
 
@@ -31,6 +33,7 @@ examples
   python main.py -m LATTICE -d baby --grid --dry-run      what that would run, and how long it would take
   python main.py -m TMFUN -d baby --grid --search tpe --trials 20    20 points of the grid
   python main.py -m BPR -d baby data_path=../shared/data  data from elsewhere
+  python main.py -m MGCN -d baby --models-dir ../MMRec/src    a model of others, whose code runs with your rights
 What is finished is not run again, and a command that was stopped goes on when it is given again."""
 
 
@@ -42,10 +45,9 @@ def run(argv: Sequence[str]) -> int:
     if arguments.help:
         print(help_text())
         return 0
+    overrides = with_models_dir(arguments, overrides)
     if arguments.list_models:
-        from common.registry import describe_models  # with torch, which --help can do without
-
-        print(describe_models())
+        _list_models(overrides)
         return 0
     _check(arguments)
     from utils.experiments.sweep import How, run_all
@@ -71,6 +73,13 @@ def run(argv: Sequence[str]) -> int:
         print("\n".join(dry_run(*request, how)))
         return 0
     return 0 if all(sweep.trials for sweep in run_all(*request, how)) else 1
+
+
+def _list_models(overrides: Mapping[str, Any]) -> None:
+    from common.registry import describe_models  # with torch, which --help can do without
+
+    layer = {name: value for name, value in overrides.items() if name == "models_dir"}
+    print(describe_models(find_models_dir("", layer, "command line")))
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -112,6 +121,8 @@ def help_text() -> str:
         "  --ray ADDRESS    run the trials on a Ray cluster: host:port, auto, or local",
         "  --dry-run        what would run, what is finished, an estimate of time and memory",
         "  --force          run finished trials again",
+        "  --models-dir PATH  models of others: PATH/models/*.py with PATH/configs/model/*.yaml, such as MMRec's src;",
+        "                   their code runs with your rights, and only where this or the setting asks for it",
         "  --list-models    what each model needs",
         "",
         EXAMPLES,
@@ -139,5 +150,6 @@ def _parser() -> Parser:
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--force", action="store_true")
     parser.add_argument("--list-models", action="store_true")
+    add_models_dir(parser)
     parser.add_argument("-h", "--help", action="store_true")
     return parser

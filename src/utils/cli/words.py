@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import Any, NoReturn
 
+from utils.config.settings import FRAMEWORK
 from utils.config.yaml_reader import parse_value
 from utils.errors import UserError
 
@@ -30,7 +31,7 @@ class Parser(argparse.ArgumentParser):
         self.usage = "\n".join(wrap(self._line, WIDTH - 7, subsequent_indent=" " * 11))
         self.description = summary
         lines = [f"  {name + '=...':{COLUMN - 4}}  {what}" for name, what in settings.items()]
-        self.epilog = "\n".join(["settings:", *lines])
+        self.epilog = "\n".join(["settings:", *lines]) if lines else None
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; usage: {self._line}")
@@ -58,7 +59,7 @@ class _Help(argparse.RawDescriptionHelpFormatter):
         value = action.metavar or ""
         value = " ".join(value) if isinstance(value, tuple) else value
         several = " ..." if action.nargs == "+" else ""
-        return f"{', '.join(action.option_strings)} {value}{several}".rstrip()
+        return f"{', '.join(action.option_strings)} {value}{several}".strip()
 
 
 def split_overrides(
@@ -84,6 +85,23 @@ def split_overrides(
         else:
             given[match[1]] = word
     return words, {name: _value(word) for name, word in given.items()}
+
+
+def add_models_dir(parser: argparse.ArgumentParser) -> None:
+    """`--models-dir PATH`, another way to write the setting models_dir."""
+    parser.add_argument("--models-dir", metavar="PATH", help=FRAMEWORK["models_dir"].help)
+
+
+def with_models_dir(arguments: argparse.Namespace, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The overrides with what `--models-dir` says. Raises UserError where they have it already."""
+    if arguments.models_dir is None:
+        return dict(overrides)
+    if "models_dir" in overrides:
+        raise UserError(
+            f"models_dir is given twice, {overrides['models_dir']} and --models-dir {arguments.models_dir} "
+            f"(command line); keep one"
+        )
+    return {**overrides, "models_dir": arguments.models_dir}
 
 
 def distinct(names: Sequence[str]) -> list[str]:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from utils.config.grid import Axis, Entry, axis_order, is_axis, points, read_axes
 from utils.config.layers import (
+    THEIRS,
     Layer,
     check_complete,
     check_names,
     drop_ignored,
+    has_model,
     hyper_parameters,
     merge,
     model_schema,
     override_layer,
     read_layers,
+    read_model_layer,
     yaml_names,
 )
 from utils.config.settings import FRAMEWORK, Kind, Setting, read_value
@@ -61,8 +64,10 @@ class Config:
         }
         self._origins = dict.fromkeys(self.final_config_dict, DERIVED)
         configs = configs_dir or SRC / "configs"
-        files = read_layers(configs, model, dataset)
+        shared = read_layers(configs, dataset)
         overrides = override_layer(config_dict or {}, overrides_origin, self.final_config_dict)
+        models_dir = _models_dir([*shared, overrides])
+        files = *shared, read_model_layer(configs, model, models_dir)
         schema = FRAMEWORK | model_schema(files[-1], model_settings)
         for layer in files:
             drop_ignored(layer, schema, self.warnings)
@@ -74,6 +79,8 @@ class Config:
         order = axis_order(hyper_parameters(files, overrides, schema, model), grid, overrides.settings)
         axes = read_axes(schema, merge(files) | grid | merge([overrides]), order, self.warnings)
         self._set(schema, entries, axes)
+        if models_dir is not None and not has_model(models_dir, model.removesuffix(THEIRS)):
+            self.final_config_dict["models_dir"] = None  # a model of ours, which has nothing to do with it
         self.axes = {name: axis.values for name, axis in axes.items() if len(axis.values) > 1}
         self._axis_origins = {name: axes[name].origin for name in self.axes}
         self._check()
@@ -103,8 +110,12 @@ class Config:
 
     def path(self, name: str) -> Path:
         """A folder setting; relative to the project root in a YAML, to the current directory elsewhere."""
-        in_file = self.origin(name).removesuffix(" (grid)").endswith(".yaml")
-        return (PROJECT if in_file else Path.cwd()) / Path(self[name]).expanduser()
+        return _folder(self[name], self.origin(name).removesuffix(" (grid)"))
+
+    @property
+    def models_dir(self) -> Path | None:
+        """The folder of others that the model comes from; None for one of ours."""
+        return self.path("models_dir") if self["models_dir"] else None
 
     def points(self) -> list[dict[str, Any]]:
         """Every combination of the axes, the last axis fastest; [{}] without axes."""
@@ -204,3 +215,28 @@ class Config:
             raise UserError(
                 f"unknown data set '{name}': neither {folder} nor dataset/{name}.yaml is there{hint}"
             )
+
+
+def find_models_dir(dataset: str, overrides: Mapping[str, Any], origin: str) -> Path | None:
+    """The folder that these settings name, for whoever needs a model's class before its Config. Raises UserError."""
+    return _models_dir([*read_layers(SRC / "configs", dataset), override_layer(overrides, origin, {})])
+
+
+def _models_dir(layers: Sequence[Layer]) -> Path | None:
+    """The folder of others' models that the highest of these layers names. Raises UserError."""
+    entry = merge(layers).get("models_dir")
+    value = read_value(FRAMEWORK["models_dir"], entry.value, entry.origin) if entry else None
+    if value is None:
+        return None
+    folder = _folder(value, entry.origin)
+    if not (folder / "models").is_dir():
+        raise UserError(
+            f"models_dir is {folder} ({entry.origin}), which has no folder models/; give the folder that has "
+            f"models/ and configs/model/, MMRec's src for one"
+        )
+    return folder
+
+
+def _folder(text: str, origin: str) -> Path:
+    """A folder that a layer names; relative to the project root in a YAML, to the current folder elsewhere."""
+    return (PROJECT if origin.endswith(".yaml") else Path.cwd()) / Path(text).expanduser()

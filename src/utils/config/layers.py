@@ -31,22 +31,47 @@ class Layer:
     grid: dict[str, Any] = field(default_factory=dict)
 
 
-def read_layers(folder: Path, model: str, dataset: str) -> tuple[Layer, Layer, Layer]:
-    """The three YAML files, lowest precedence first; a data set may have none. Raises UserError."""
-    models = yaml_names(folder / "model")
-    if model not in models:
-        raise UserError(
-            f"unknown model '{model}': there is no model/{model}.yaml{did_you_mean(model, models)}"
-        )
-    layers = _read(folder, "overall"), Layer(f"dataset/{dataset}.yaml", {}), _read(folder, f"model/{model}")
+THEIRS = " (models_dir)"
+"""Behind the name of a model of `models_dir` where this project has one of that name too."""
+
+
+def read_layers(folder: Path, dataset: str) -> tuple[Layer, Layer]:
+    """overall.yaml and the data set's YAML, lowest precedence first; a data set may have none. Raises UserError."""
+    layers = _read(folder, "overall"), Layer(f"dataset/{dataset}.yaml", {})
     if dataset in yaml_names(folder / "dataset"):
-        layers = layers[0], _read(folder, f"dataset/{dataset}"), layers[2]
-    for layer in layers[:2]:
+        layers = layers[0], _read(folder, f"dataset/{dataset}")
+    for layer in layers:
         if layer.grid:
             raise UserError(
-                f"{layer.origin}: `grid:` belongs in model/{model}.yaml, beside the values it varies"
+                f"{layer.origin}: `grid:` belongs in the model's YAML, beside the values it varies"
             )
     return layers
+
+
+def read_model_layer(folder: Path, model: str, models_dir: Path | None) -> Layer:
+    """The model's YAML: that of `models_dir`, if it has one of that name, else the project's. Raises UserError."""
+    name = model.removesuffix(THEIRS)
+    if models_dir is not None and has_model(models_dir, name):
+        layer = _read(models_dir / "configs", f"model/{name}")
+        if "models_dir" in layer.settings:
+            raise UserError(
+                f"{layer.origin}: models_dir cannot stand in a file that it leads to; remove it there"
+            )
+        return layer
+    models = yaml_names(folder / "model")
+    if name not in models:
+        raise UserError(f"unknown model '{name}': there is no model/{name}.yaml{did_you_mean(name, models)}")
+    return _read(folder, f"model/{name}")
+
+
+def has_model(src: Path, name: str) -> bool:
+    """Whether a folder has both files of a model: its code and its YAML, in this very case."""
+    return name in yaml_names(src / "configs" / "model") and file_in(src, name).is_file()
+
+
+def file_in(src: Path, name: str) -> Path:
+    """Where the code of a model is, or would be."""
+    return src / "models" / f"{name.lower()}.py"
 
 
 def yaml_names(folder: Path) -> list[str]:

@@ -47,6 +47,11 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting("data_path", str, "folder that holds one folder per data set"),
         Setting("runs_path", str, "folder for results"),
         Setting("cache_path", str, "folder for computed kNN graphs"),
+        Setting(
+            "models_dir",
+            str | None,
+            "folder of others' models, such as MMRec/src; their code runs with your rights",
+        ),
     ),
     "data": (
         Setting("inter_file_name", str | None, "interactions file; null: <data set>.inter"),
@@ -92,6 +97,10 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting("zero_grad", ("none", "zeros"), "gradient of a weight that a step did not use"),
         Setting("use_neg_sampling", bool, "draw one negative item per interaction"),
         Setting("negative_items", ("train", "all"), "items they are drawn from: those of training, or all"),
+        Setting("use_full_sampling", bool, "batches of users alone, for models of MMRec's that ask for it"),
+        Setting(
+            "use_neighborhood_loss", bool, "two more items per interaction, one near it and one not, likewise"
+        ),
     ),
     "evaluation": (
         Setting("metrics", list[str], "metrics to report: Recall, NDCG, Precision, MAP, Hit, MRR"),
@@ -111,15 +120,17 @@ MMREC_IGNORED = frozenset(
     # of its overall.yaml and data sets
     "checkpoint_dir eval_type end2end hidden_dropout_prob hidden_size layer_norm_eps max_img_size "
     "max_position_embeddings max_txt_len NEG_PREFIX pad_token_id RATING_FIELD recommend_topk state "
-    "TIME_FIELD training_neg_sample_num type_vocab_size use_full_sampling use_neighborhood_loss "
-    "use_raw_features vocab_size "
+    "TIME_FIELD training_neg_sample_num type_vocab_size use_raw_features vocab_size "
     # of its model files
     "cf_model degree_ratio feat_embed_dim lambda_coeff mess_dropout temperature weight_size".split()
 )
 """Settings of MMRec's own YAML files without an effect here, unless the model declares them."""
 
-MMREC_UNSUPPORTED = frozenset({"end2end", "use_full_sampling", "use_neighborhood_loss"})
+MMREC_UNSUPPORTED = frozenset({"end2end"})
 """Those of them that would change a run if they were true."""
+
+FOLDERS = frozenset({"data_path", "runs_path", "cache_path", "models_dir"})
+"""Settings that name a folder: relative to the project root in a YAML, to the current folder elsewhere."""
 
 
 def read_value(setting: Setting, value: Any, origin: str) -> Any:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.config import SRC
+from utils.config.settings import FOLDERS
 from utils.errors import UserError
 from utils.experiments.executors import Executor, died, start_remote
 from utils.experiments.identity import trial_id
@@ -117,8 +118,9 @@ def _run_there(job: Job, marker: Path) -> tuple[Outcome, dict[str, bytes]]:
 def _portable(job: Job) -> Job:
     """The job with paths that mean the same on every node."""
     config = job.config.at({})
-    for name in ("data_path", "cache_path"):
-        config[name] = str(job.config.path(name).resolve())
+    for name in FOLDERS - {"runs_path"}:
+        if job.config[name] is not None:
+            config[name] = str(job.config.path(name).resolve())
     return dataclasses.replace(job, config=config, force=False)
 
 

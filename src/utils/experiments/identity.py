@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.registry import model_file
+from common.registry import is_foreign, model_file
 
 if TYPE_CHECKING:
     from utils.config import Config
@@ -21,7 +22,7 @@ SRC = Path(__file__).resolve().parents[2]
 # Settings that say where things are and how fast they go, and change no result.
 NOT_IDENTITY = {
     "cache_path", "checkpoint_share", "checkpoint_step", "data_path", "device", "eval_batch_size", "gpu_id",
-    "ray_cpus", "ray_gpus", "runs_path", "save_model", "save_recommended_topk", "threads", "use_gpu",
+    "models_dir", "ray_cpus", "ray_gpus", "runs_path", "save_model", "save_recommended_topk", "threads", "use_gpu",
 }  # fmt: skip
 
 PROTOCOL = ("common/trainer.py", "utils/data/batches.py", "utils/evaluation/ranking.py")
@@ -30,53 +31,73 @@ PROTOCOL = ("common/trainer.py", "utils/data/batches.py", "utils/evaluation/rank
 NO_RESULT = ("utils/errors.py", "utils/config/", "common/registry.py")
 """Imported everywhere and without a say in any figure."""
 
+HOST = "utils/foreign/loading.py"
+"""Where what decides the figures of others' models begins, beside their own files."""
+
 
 def trial_id(config: Config, dataset: Dataset) -> str:
     """12 hex digits of the settings that can change a result, of the data's content and of the model's code."""
     settings = {k: v for k, v in config.final_config_dict.items() if k not in NOT_IDENTITY}
-    parts = [settings, dataset.digest(), code_digest(config["model"])]
+    parts = [settings, dataset.digest(), code_digest(config["model"], config.models_dir)]
     return hashlib.blake2b(json.dumps(parts, sort_keys=True, default=str).encode(), digest_size=6).hexdigest()
 
 
 @cache
-def code_digest(model: str) -> str:
+def code_digest(model: str, models_dir: Path | None = None) -> str:
     """Hash of the code that decides a model's figures; comments, docstrings and layout do not count.
 
-    That is the model's file, the training, the sampling, the ranking, and whatever of src/ these import.
+    That is the model's file, the training, the sampling, the ranking, and whatever of src/ these import; of a model
+    of `models_dir` what it imports from there too, and what hosts it here.
     """
     digest = hashlib.blake2b(digest_size=8)
-    for path in sorted(_reachable([model_file(model), *(SRC / name for name in PROTOCOL)])):
+    host = [SRC / HOST] if is_foreign(model, models_dir) else []
+    start = [model_file(model, models_dir), *host, *(SRC / name for name in PROTOCOL)]
+    for path in sorted(_reachable(start, models_dir), key=_name):
         digest.update(f"{_name(path)}\n{_essence(path)}\n".encode())
     return digest.hexdigest()
 
 
-def _reachable(start: list[Path]) -> set[Path]:
-    """The files and what they import of src/, directly or not."""
+def _reachable(start: list[Path], models_dir: Path | None = None) -> set[Path]:
+    """The files and what they import of src/, and those of `models_dir` also from there, directly or not."""
     found: set[Path] = set()
     waiting = list(start)
     while waiting:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting += [other for other in _imports(path) if not _name(other).startswith(NO_RESULT)]
+            roots = [SRC]
+            if models_dir is not None and path.is_relative_to(models_dir):
+                roots = [SRC, models_dir]
+            waiting += [other for other in _imports(path, roots) if not _name(other).startswith(NO_RESULT)]
     return found
 
 
 def _name(path: Path) -> str:
-    """As imports see it: the path below src/, or the name of a model's file that lies elsewhere."""
+    """As imports see it: the path below src/, or the name of a file that lies elsewhere."""
     return path.relative_to(SRC).as_posix() if path.is_relative_to(SRC) else path.name
 
 
-def _imports(path: Path) -> Iterator[Path]:
-    """Files of src/ that a file imports as it is loaded or as it runs; those for the type checker do not count."""
+def _imports(path: Path, roots: Sequence[Path]) -> Iterator[Path]:
+    """Files below `roots` that a file imports as it is loaded or as it runs; not those for the type checker alone.
+
+    Where several roots have a file of that name, each counts: which one is imported is the import system's to say.
+    """
     for node in _statements(ast.parse(path.read_text(encoding="utf-8"))):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        for name in names:
-            file = SRC.joinpath(*name.split(".")).with_suffix(".py")
-            if file.is_file():
-                yield file
+        names, places = [], roots
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:  # a relative import
+                places = [path.parents[node.level - 1]]
+            names = [".".join(filter(None, (node.module, *last))) for last in _last(node)]
+        for name, root in product(names, places):
+            stem = root.joinpath(*name.split("."))
+            yield from (file for file in (stem.with_suffix(".py"), stem / "__init__.py") if file.is_file())
+
+
+def _last(node: ast.ImportFrom) -> list[list[str]]:
+    """What may follow the module in `from module import name`: nothing, or the name of a module in it."""
+    return [[], *([alias.name] for alias in node.names)] if node.module else [[a.name] for a in node.names]
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:

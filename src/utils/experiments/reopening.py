@@ -8,7 +8,7 @@ from typing import Any
 
 from common.registry import get_model
 from utils.config import PROJECT, SRC, Config
-from utils.config.settings import FRAMEWORK, read_value
+from utils.config.settings import FOLDERS, FRAMEWORK, read_value
 from utils.config.yaml_reader import read_mapping
 from utils.data.dataset import Dataset
 from utils.errors import UserError
@@ -29,12 +29,20 @@ def reopen(trial: StoredTrial, overrides: Mapping[str, Any]) -> tuple[Config, Da
     data that is not there or not what the trial ran on.
     """
     here = {
-        name: str(_from_here(name, value)) if name.endswith("_path") else value
-        for name, value in overrides.items()
+        name: str(_from_here(name, value)) if name in FOLDERS else value for name, value in overrides.items()
     }
     name, dataset_name = trial.result.model, trial.result.dataset
+    models_dir = trial.settings.get("models_dir")
+    if not models_dir:
+        here.pop("models_dir", None)
+    elif "models_dir" not in here:
+        raise UserError(
+            f"{name} in {trial.folder} is a model of {models_dir}; add --models-dir {models_dir}, for code that is "
+            f"not of this project runs only where that asks for it"
+        )
     settings, origin = trial.settings | here, str(trial.folder / SETTINGS)
-    config = Config(name, dataset_name, settings, origin, model_settings=get_model(name).settings)
+    folder = Path(settings["models_dir"]) if settings.get("models_dir") else None
+    config = Config(name, dataset_name, settings, origin, model_settings=get_model(name, folder).settings)
     if not (config.path("data_path") / dataset_name).is_dir():  # loading would make demo anew
         raise UserError(
             f"the data of {trial.folder} is no longer in {config.path('data_path')}; set data_path=... to where it is"

@@ -6,6 +6,7 @@
     per_user.npz    users (U,) of the test and their values (U,) of every metric, by names such as recall@20
     topk.npz        users (U,), items (U, 50) and scores (U, 50) of the test ranking
     best.pt         weights of the best validation epoch (`torch.load(..., weights_only=True)`)
+    attributes.pt   what the model kept beside them then, if its scores may depend on it: common.state.Attributes
     log.txt         what the trial had to say
     failure.json    instead of metrics and arrays: why there are none
 <runs_path>/<dataset>/<model>/.<trial>/     a trial under way: its checkpoints and its log
@@ -31,6 +32,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from common.abstract_recommender import AbstractRecommender
+from utils.config.settings import FOLDERS
 from utils.config.yaml_reader import read_mapping
 from utils.errors import StorageError, UserError
 from utils.evaluation.ranking import Lists
@@ -44,6 +46,7 @@ FORMAT = 1
 
 METRICS, FAILURE, SETTINGS = "metrics.json", "failure.json", "settings.yaml"
 WEIGHTS, LISTS, PER_USER, LOG = "best.pt", "topk.npz", "per_user.npz", "log.txt"
+ATTRIBUTES = "attributes.pt"
 
 
 class Key(NamedTuple):
@@ -135,10 +138,15 @@ class StoredTrial:
         if not path.is_file():
             raise UserError(f"{self.folder} has no {WEIGHTS}: the trial ran with save_model=False; run it again "
                             f"with --force and save_model=True")  # fmt: skip
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-            raise UserError(f"cannot read {path}, it is damaged; run the trial again with --force") from error
+        return _tensors(path)
+
+    def attributes(self) -> dict[str, Any]:
+        """What the model kept beside its weights at the best epoch; {} where its scores depend on them alone.
+
+        Raises UserError.
+        """
+        path = self.folder / ATTRIBUTES
+        return _tensors(path) if path.is_file() else {}
 
 
 RUN_ITSELF = ("model", "dataset", "valid_metric_bigger")
@@ -152,6 +160,7 @@ class Saved:
     model: AbstractRecommender
     per_user: Mapping[str, np.ndarray]
     lists: Lists
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Store:
@@ -204,6 +213,8 @@ class Store:
             write_npz(new / PER_USER, users=saved.lists.users, **saved.per_user)
             if config["save_model"]:
                 torch.save({n: v.cpu() for n, v in saved.model.state_dict().items()}, new / WEIGHTS)
+                if saved.attributes:
+                    torch.save(saved.attributes, new / ATTRIBUTES)
             if config["save_recommended_topk"]:
                 write_npz(
                     new / LISTS, users=saved.lists.users, items=saved.lists.items, scores=saved.lists.scores
@@ -304,7 +315,7 @@ def settings_yaml(config: Config) -> str:
     for name, value in sorted(config.final_config_dict.items()):
         if name == "device":
             continue  # follows from use_gpu and the machine
-        if name.endswith("_path") and not config.origin(name).endswith(".yaml"):
+        if name in FOLDERS and value is not None and not config.origin(name).endswith(".yaml"):
             value = str(config.path(name))  # it counted from the folder of then
         text = yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False)
         lines.append(f"{name}: {text.removesuffix('...' + chr(10)).strip()}  # {config.origin(name)}")
@@ -346,6 +357,14 @@ def _known(kind: type, content: Mapping[str, Any], path: Path) -> dict[str, Any]
     if needed:
         raise UserError(f"{path} has no '{needed[0]}'; remove that folder, its trial can run again")
     return known
+
+
+def _tensors(path: Path) -> dict[str, Any]:
+    """Tensors and plain values of a file. Raises UserError."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise UserError(f"cannot read {path}, it is damaged; run the trial again with --force") from error
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray] | None:

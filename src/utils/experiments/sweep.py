@@ -12,8 +12,9 @@ from statistics import fmean
 from typing import Any, Protocol
 
 from common.memory import keep_freed_memory
-from common.registry import check_pairing, get_model
+from common.registry import check_pairing, get_model, label
 from utils.config import Config
+from utils.config.config import find_models_dir
 from utils.errors import UserError
 from utils.evaluation.ranking import check_cutoffs
 from utils.experiments import report
@@ -132,18 +133,14 @@ def make_plan(
     origin: str,
 ) -> list[Config]:
     """The configuration of every pair. Raises UserError."""
-    return [
-        Config(
-            model,
-            dataset,
-            dict(overrides or {}),
-            origin,
-            model_settings=get_model(model).settings,
-            use_grid=use_grid,
-        )
-        for dataset in datasets
-        for model in models
-    ]
+    plan = []
+    for dataset in datasets:
+        models_dir = find_models_dir(dataset, overrides or {}, origin)
+        for model in models:
+            settings = get_model(model, models_dir).settings
+            name, values = label(model, models_dir), dict(overrides or {})
+            plan.append(Config(name, dataset, values, origin, model_settings=settings, use_grid=use_grid))
+    return plan
 
 
 def check(plan: Sequence[Config], loaded: Datasets) -> None:

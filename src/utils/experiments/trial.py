@@ -52,7 +52,7 @@ def build(config: Config, dataset: Dataset) -> tuple[AbstractRecommender, TrainD
     seed_everything(config["seed"])
     batches = TrainDataLoader(config, dataset)
     try:
-        model = get_model(config["model"])(config, batches)
+        model = get_model(config["model"], config.models_dir)(config, batches)
     except ValueError as error:  # a model file cannot know UserError, for it has to run in MMRec too
         raise UserError(f"{config['model']} on {dataset.name}: {error}") from error
     return model.to(config["device"]), batches
@@ -88,6 +88,9 @@ def run_trial(
             _checkpoints(config, store, key),
         )
         trained = time.perf_counter()
+        seed_everything(
+            config["seed"]
+        )  # a model that draws while it scores draws this when it is loaded again
         per_user, lists = evaluator.test(model, LIST_LENGTH)
         trainable, frozen = model.parameter_counts()
         result = TrialResult(
@@ -107,7 +110,7 @@ def run_trial(
         )
         for line in report.last_block(config, result, store.folder(key)):
             log.info(line)
-    return store.save(config, result, Saved(model, per_user, lists))
+    return store.save(config, result, Saved(model, per_user, lists, fit.attributes))
 
 
 def means(per_user: dict[str, np.ndarray]) -> dict[str, float]:
@@ -119,7 +122,7 @@ def environment(config: Config, dataset: Dataset) -> dict[str, str]:
     """What a figure depends on beside the settings: data content, code, versions, machine."""
     return {
         "data": dataset.digest(),
-        "code": code_digest(config["model"]),
+        "code": code_digest(config["model"], config.models_dir),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,

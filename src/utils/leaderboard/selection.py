@@ -172,10 +172,15 @@ def _chosen(run: Run, varied: Sequence[str]) -> tuple[dict[str, Any], list[str]]
     """The settings of a winner that are worth naming: varied, or not the defaults of today; and a warning."""
     settings, result = _choices(run.settings), run.result
     chosen = {name: settings[name] for name in varied if name in settings}
-    place = {"data_path": str(PROJECT / Path(run.settings["data_path"]).expanduser())}
+    places = {
+        name: str(PROJECT / Path(value).expanduser())
+        for name in ("data_path", "models_dir")
+        if (value := run.settings.get(name))
+    }
     try:
-        schema = get_model(result.model).settings
-        defaults = Config(result.model, result.dataset, place, model_settings=schema).final_config_dict
+        # Of others' models the YAML alone is read: nobody asked for their code here.
+        schema = None if "models_dir" in places else get_model(result.model).settings
+        defaults = Config(result.model, result.dataset, places, model_settings=schema).final_config_dict
     except UserError as error:  # the model or the data set is gone
         return chosen, [f"{result.model}: which settings are not the defaults is unknown: {error}"]
     return chosen | {n: v for n, v in sorted(settings.items()) if n in defaults and v != defaults[n]}, []

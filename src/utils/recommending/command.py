@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from common.registry import get_model
+from common.registry import get_model, label
+from utils.cli.words import add_models_dir, with_models_dir
+from utils.config.config import find_models_dir
 from utils.data.titles import read_titles
 from utils.errors import UserError
 from utils.evaluation.ranking import Lists
@@ -44,6 +46,7 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_trial(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-m", "--model", required=True, metavar="MODEL", help="a model with a finished trial")
     parser.add_argument("-d", "--dataset", required=True, metavar="DATA_SET", help="what it was trained on")
+    add_models_dir(parser)
 
 
 def _add_lists(parser: argparse.ArgumentParser, k: int, otherwise: str) -> None:
@@ -120,7 +123,7 @@ class Best(NamedTuple):
             f"trial      {self.trial.folder}, seed {self.loaded.config['seed']}: the best on validation",
             f"           epoch {result.best_epoch}, valid {metric} {result.valid[metric]:.4f}",
         ]
-        if result.environment.get("code") != code_digest(result.model):
+        if result.environment.get("code") != code_digest(result.model, self.loaded.config.models_dir):
             lines.append(
                 f"warning    the code of {result.model} has changed since it was trained, so its lists may be others"
             )
@@ -146,8 +149,15 @@ class Best(NamedTuple):
 
 
 def _load(arguments: argparse.Namespace, overrides: Mapping[str, Any]) -> Best:
-    get_model(arguments.model)  # raises UserError for one that is none, with the names of those that are
-    trial = best_trial(open_store(overrides), arguments.dataset, arguments.model)
+    overrides = with_models_dir(arguments, overrides)
+    store, folder = open_store(overrides), find_models_dir(arguments.dataset, overrides, "command line")
+    if not store.trials([arguments.dataset], [arguments.model]):
+        get_model(
+            arguments.model, folder
+        )  # raises UserError for one that is none, with the names of those that are
+    trial = best_trial(store, arguments.dataset, label(arguments.model, folder))
+    if folder is not None:
+        overrides = {**overrides, "models_dir": str(folder)}
     loaded = load_trial(trial, {name: value for name, value in overrides.items() if name != "runs_path"})
     config, dataset = loaded.config, loaded.dataset
     titles = read_titles(config.path("data_path") / dataset.name, dataset.n_items, config["ITEM_ID_FIELD"])

@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from common.abstract_recommender import AbstractRecommender
+from common.state import Attributes
 from utils.config import Config
 from utils.data.batches import TrainDataLoader
 from utils.data.dataset import Dataset
 from utils.errors import UserError, did_you_mean
 from utils.experiments.reopening import reopen
 from utils.experiments.store import Store, StoredTrial
-from utils.experiments.trial import build
+from utils.experiments.trial import build, seed_everything
 from utils.leaderboard.selection import leaderboard
 
-CHANGEABLE = ("data_path", "cache_path", "use_gpu", "gpu_id", "eval_batch_size")
+CHANGEABLE = ("data_path", "cache_path", "models_dir", "use_gpu", "gpu_id", "eval_batch_size")
 """Settings of a stored trial that may be others when it is loaded: where the data is and what computes."""
 
 
@@ -62,6 +63,7 @@ def load_trial(stored: StoredTrial, overrides: Mapping[str, Any] | None = None) 
     config, dataset = reopen(stored, overrides or {})
     model, batches = build(config, dataset)
     try:
+        Attributes(model).restore(stored.attributes())
         model.load_state_dict(weights)
     except RuntimeError as error:
         reason = " ".join(str(error).split()).partition(": ")[2][:160]
@@ -70,6 +72,7 @@ def load_trial(stored: StoredTrial, overrides: Mapping[str, Any] | None = None) 
             f"({reason}); train it again, or go back to the code of then"
         ) from error
     model.eval()
+    seed_everything(config["seed"])  # as before the test, for a model that draws while it scores
     return Loaded(config, dataset, model, batches)
 
 

@@ -38,7 +38,7 @@ def test_a_file_that_is_no_text(toy, configs, fails):
 
 def test_a_grid_outside_the_models_yaml_is_refused(toy, fails):
     toy.write("dataset/toys", "grid: {knn_k: [1]}\n")
-    fails(toy, "dataset/toys.yaml: `grid:` belongs in model/Toy.yaml")
+    fails(toy, "dataset/toys.yaml: `grid:` belongs in the model's YAML")
     toy.write("dataset/toys", "")
     fails(
         toy, "'grid' belongs in a model's YAML (command line); give lists as values", {"grid": {"knn_k": [1]}}

@@ -115,7 +115,7 @@ def test_a_name_without_a_value_runs_once_with_none(mmrec):
 
 
 @pytest.mark.parametrize("settings", [None, DECLARED])
-@pytest.mark.parametrize("name", ["use_full_sampling", "use_neighborhood_loss", "end2end"])
+@pytest.mark.parametrize("name", ["end2end"])
 def test_what_would_change_a_run_is_refused(mmrec, settings, name, fails):
     mmrec.write("model/Toy", MMREC_MODEL + f"{name}: False\n")
     assert any(line.startswith(name) for line in mmrec(settings=settings).warnings)

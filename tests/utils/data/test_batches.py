@@ -9,7 +9,7 @@ import pytest
 import torch
 from toys import BASE, ToyConfig, ToyDataset
 
-from utils.data.batches import NegativeSampler, TrainDataLoader
+from utils.data.batches import NegativeSampler, NeighbourSampler, TrainDataLoader
 
 N_USERS, N_ITEMS = 20, 30  # of which items 25 and up are never in training
 PAIRS = [
@@ -218,3 +218,59 @@ def test_inter_matrix_is_the_callers_own(form):
 def test_other_forms_are_an_error(form):
     with pytest.raises(ValueError, match=f"inter_matrix gives the forms 'coo' and 'csr', not '{form}'"):
         loader().inter_matrix(form)
+
+
+# ---------------------------------------------------------------------------------------------------- MMRec's flags
+
+
+def neighbours(pairs=PAIRS) -> dict[int, set[int]]:
+    """Of every item those that share a user with it."""
+    of_user = {u: {i for v, i in pairs if v == u} for u, _ in pairs}
+    items = {i for _, i in pairs}
+    return {i: set().union(*(own for own in of_user.values() if i in own)) - {i} for i in items}
+
+
+def test_full_sampling_gives_every_user_of_training_once():
+    data = loader([(0, 1), (0, 2), (3, 1), (5, 0), (7, 1)], train_batch_size=3, use_full_sampling=True)
+    for _ in range(3):
+        batches = list(data)
+        assert [batch.shape for batch in batches] == [(3,), (1,)] and len(data) == 2
+        assert sorted(torch.cat(batches).tolist()) == [0, 3, 5, 7]
+    assert len({tuple(torch.cat(list(data)).tolist()) for _ in range(20)}) > 1
+
+
+def test_neighbourhood_batches_add_an_item_near_the_positive_and_one_that_is_not():
+    data, near = loader(use_neighborhood_loss=True), neighbours()
+    items = set(near)
+    drawn: dict[int, set[int]] = {}
+    for _ in range(30):
+        epoch = torch.cat(list(data), dim=1)
+        assert epoch.shape[0] == 5
+        for _, positive, _, neighbour, other in epoch.T.tolist():
+            if neighbour == other == 0:
+                assert not near[positive] or len(near[positive]) > 0.8 * len(items)
+                continue
+            assert neighbour in near[positive] and other in items - near[positive]
+            drawn.setdefault(positive, set()).add(neighbour)
+    assert all(drawn[item] == near[item] for item in drawn if len(near[item]) < 4)
+
+
+def test_neighbours_do_not_change_the_other_rows_of_the_first_epoch():
+    plain, more = (torch.cat(list(loader(use_neighborhood_loss=flag)), dim=1) for flag in (False, True))
+    assert torch.equal(plain, more[:3])
+
+
+def test_an_item_without_neighbours_or_with_too_many_gets_zeros():
+    alone = NeighbourSampler(loader([(0, 0), (1, 1), (1, 2), (1, 3)]).inter_matrix())
+    assert alone.draw(np.array([0]), np.random.default_rng(0)).tolist() == [[0], [0]]
+    everything = loader([(0, item) for item in range(10)], use_neg_sampling=False)
+    crowd = NeighbourSampler(everything.inter_matrix())  # 9 of 10 are near
+    assert crowd.draw(np.arange(10), np.random.default_rng(0)).sum() == 0
+
+
+@pytest.mark.parametrize("flag", ["use_full_sampling", "use_neighborhood_loss"])
+def test_these_epochs_go_on_from_a_state_too(flag):
+    data, again = loader(**{flag: True}), loader(**{flag: True})
+    list(data)
+    again.load_state_dict(data.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(data, again, strict=True))
