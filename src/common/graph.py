@@ -43,7 +43,7 @@ class SparseMatrix:
     @classmethod
     def from_coo(cls, rows: Tensor, cols: Tensor, values: Tensor, shape: tuple[int, int]) -> SparseMatrix:
         """Entries (E,) in any order; differentiable in `values`."""
-        order = torch.argsort(rows, stable=True)
+        order = torch.sort(rows, stable=True)[1]
         return cls(_indptr(rows, shape[0]), cols[order].to(torch.int32), values[order], shape)
 
     @classmethod
@@ -75,7 +75,7 @@ class SparseMatrix:
 
     def _transpose(self) -> tuple[Tensor, Tensor, Tensor]:
         if self._transposed_pattern is None:
-            order = torch.argsort(self.indices, stable=True)
+            order = torch.sort(self.indices, stable=True)[1]
             indptr, indices = _indptr(self.indices, self.shape[1]), self.rows[order].to(torch.int32)
             self._transposed_pattern = indptr, indices, order
         return self._transposed_pattern
@@ -145,7 +145,7 @@ class Mixture:
         self._pattern = SparseMatrix.from_coo(rows, cols, zeros, first.shape)
 
     def __call__(self, weights: Tensor | Sequence[float]) -> SparseMatrix:
-        parts = torch.cat([w * v for w, v in zip(weights, self._values, strict=True)])
+        parts = torch.cat([w * v for w, v in zip(weights, self._values)])
         zeros = torch.zeros_like(self._pattern.values)
         return self._pattern.with_values(zeros.index_add(0, self._position, parts))
 

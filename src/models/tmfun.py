@@ -154,10 +154,10 @@ class TMFUN(GeneralRecommender):
         """h_m (I, d) of every modality."""
         n = self.config["n_item_layers"] if self.config["use_modality_graphs"] else 0
         if self.config["modality_input"] == "features":
-            inputs = [project(x) for project, x in zip(self.projections, self.raw, strict=True)]
+            inputs = [project(x) for project, x in zip(self.projections, self.raw)]
         else:
             inputs = [self.item_embedding.weight] * len(self.modality_graphs)
-        return [hops(graph, z, n) for graph, z in zip(self.modality_graphs, inputs, strict=True)]
+        return [hops(graph, z, n) for graph, z in zip(self.modality_graphs, inputs)]
 
     def _similar(self, modal: list[Tensor]) -> Tensor | None:
         """h (I, d), the output of the item feature graph."""
@@ -165,7 +165,7 @@ class TMFUN(GeneralRecommender):
             return None
         one_hop_of_ids = self.config["n_item_layers"] == 1 and self.config["modality_input"] == "id"
         if one_hop_of_ids and self.config["use_modality_graphs"]:  # A Q = sum_m a_m A_m Q = sum_m a_m h_m
-            return sum(a * h for a, h in zip(self.prior_logits.softmax(0), modal, strict=True))
+            return sum(a * h for a, h in zip(self.prior_logits.softmax(0), modal))
         return hops(self.item_graph(), self.item_embedding.weight, self.config["n_item_layers"])
 
     def item_graph(self) -> SparseMatrix:
@@ -212,7 +212,7 @@ class TMFUN(GeneralRecommender):
         """alpha_m (I,) of every item by the name of the modality, its mean over the heads."""
         items = self.sources()[1]
         attention = self.fuse(items).attention.mean(2).expand(-1, self.n_items)  # (M, I)
-        return dict(zip(self.modality_names, attention, strict=True))
+        return dict(zip(self.modality_names, attention))
 
     def calculate_loss(self, interaction: Tensor) -> Tensor:
         users, items = self.sources()

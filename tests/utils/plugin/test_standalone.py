@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from toys import ToyDataset, ToyModality, make
 from common.registry import get_model
 from utils.cli import main
 from utils.config import PROJECT, SRC, Config
+from utils.plugin.copying import FILES
 
 N_USERS, N_ITEMS, EPOCH_SEED = 12, 9, 7
 EVERYTHING = {
@@ -35,6 +37,15 @@ EVERYTHING = {
     "user_modality": True,
 }
 EXAMPLES = PROJECT / "examples"
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".py")])
+def test_the_files_are_written_for_the_python_that_mmrec_pins(name):
+    tree = ast.parse((SRC / name).read_text(), feature_version=(3, 7))
+    keywords = {
+        keyword.arg for node in ast.walk(tree) if isinstance(node, ast.Call) for keyword in node.keywords
+    }
+    assert "strict" not in keywords  # of zip, Python 3.10
 
 
 @pytest.fixture
