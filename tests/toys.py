@@ -23,7 +23,9 @@ class ToyConfig(dict):
 
 
 class ToyModality:
-    """Features, or a kNN graph alone."""
+    """Features, or a kNN graph alone, which every item has unless `present` is set."""
+
+    present = linked = None
 
     def __init__(self, features: Tensor | None = None, knn: ItemKNN | None = None):
         self._features, self._knn, self.has_features = features, knn, features is not None

@@ -264,6 +264,14 @@ class ItemKNN:
         rows, cols = np.nonzero(real)[0], self.neighbours[real].astype(np.int64)
         return torch.from_numpy(rows), torch.from_numpy(cols), torch.from_numpy(self.cosine[real])
 
+    def spread(self, items: np.ndarray, n_items: int) -> ItemKNN:
+        """This graph of n items as one of `n_items`, of which they are `items` (n,); the others have no neighbours."""
+        neighbours = np.full((n_items, self.k), -1, dtype=np.int32)
+        neighbours[items] = np.where(self.neighbours >= 0, items[self.neighbours], -1)
+        cosine = np.zeros((n_items, self.k), dtype=np.float32)
+        cosine[items] = self.cosine
+        return ItemKNN(neighbours, cosine)
+
 
 def knn_graph(knn: ItemKNN, weighting: str = "binary") -> SparseMatrix:
     """Normalised item graph (I, I), S_ij = x_ij / sqrt(r_i r_j) with r the row sums of the directed graph.
@@ -296,12 +304,16 @@ def modality_knn(model: torch.nn.Module, k: int) -> dict[str, ItemKNN]:
     return {name: item_knn(x.detach().cpu(), k) for name, x in features.items() if x is not None}
 
 
-def item_knn(features: Tensor, k: int, block: int | None = None) -> ItemKNN:
+def item_knn(features: Tensor, k: int, block: int | None = None, among: np.ndarray | None = None) -> ItemKNN:
     """Exact kNN by cosine of the rows of `features` (I, F), in row blocks: never an I x I matrix.
 
     The item itself is always first. Ties break by lower id, exactly so for identical rows. An all-zero row
-    has no direction: it has no neighbour but itself and is no other item's neighbour.
+    has no direction: it has no neighbour but itself and is no other item's neighbour. Items that are not
+    `among` (I,) bool have no neighbour at all.
     """
+    if among is not None:
+        items = np.flatnonzero(among)
+        return item_knn(features[torch.from_numpy(items)], k, block).spread(items, len(features))
     x = features.float()
     group, first = _distinct_rows(x)
     distinct = x if len(first) == len(x) else x[first]

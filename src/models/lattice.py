@@ -13,6 +13,7 @@ and the model runs from kNN graphs alone.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -66,6 +67,7 @@ class LATTICE(GeneralRecommender):
         self.projections = nn.ModuleList(
             ProjectedFeatures(m.features(), config["feat_embed_dim"]) for m in sources
         )
+        self.linked = [m.linked for m in sources]
         self._graph: SparseMatrix | None = None  # of the current epoch, without gradient
 
     def pre_epoch_processing(self) -> None:
@@ -77,7 +79,8 @@ class LATTICE(GeneralRecommender):
         original = self.original(weight)
         if self.kept >= 1:
             return original
-        parts = [self._similar_items(project()) for project in self.projections]
+        projected = zip(self.projections, self.linked, strict=True)
+        parts = [self._similar_items(project(), linked) for project, linked in projected]
         rows, cols = (torch.cat([part[j] for part in parts]) for j in (0, 1))
         mixed = torch.cat([w * cosine for w, (_, _, cosine) in zip(weight, parts, strict=True)])
         learned = symmetric_normalise(rows, cols, mixed, self.n_items)
@@ -85,9 +88,9 @@ class LATTICE(GeneralRecommender):
         values = torch.cat([(1 - self.kept) * learned, self.kept * original.values])
         return SparseMatrix.from_coo(rows, cols, values, original.shape)
 
-    def _similar_items(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """kNN edges of x (I, f): rows, columns, and cosines with gradient."""
-        rows, cols, _ = item_knn(x.detach().cpu(), self.knn_k).edges()
+    def _similar_items(self, x: Tensor, linked: np.ndarray | None) -> tuple[Tensor, Tensor, Tensor]:
+        """kNN edges of x (I, f) among the items `linked` (I,) bool: rows, columns, and cosines with gradient."""
+        rows, cols, _ = item_knn(x.detach().cpu(), self.knn_k, among=linked).edges()
         rows, cols, unit = rows.to(x.device), cols.to(x.device), F.normalize(x, dim=1)
         return rows, cols, (F.embedding(rows, unit) * F.embedding(cols, unit)).sum(1)
 

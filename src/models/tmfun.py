@@ -9,7 +9,8 @@ With P, Q the ID embeddings, m the modalities and A_m their normalised kNN graph
 
     interaction  g = LGC(A_hat, n_ui_layers) over the user-item graph, with edge dropout in training
     modality     h_m = A_m^n Z_m, Z_m = Q or W_m x_m + b_m            (modality feature graphs)
-    early step   alpha = softmax_m(<W_q g, W_k h_m> / (sqrt(d) t) + log a_m),  f = sum_m alpha_m h_m
+    early step   alpha = softmax_m(<W_q g, W_k h_m> / (sqrt(d) t) + log a_m) over the modalities that
+                 the item has,  f = sum_m alpha_m h_m
     middle step  h = A^n Q with A = sum_m a_m A_m (item feature graph),  c = (f + h) / 2
     late step    item = g + c, user = g
     loss         -mean log sigma(x_u . x_i - x_u . x_j) + cl_weight * InfoNCE + reg_weight * squared norms / B
@@ -47,12 +48,14 @@ class Sources(NamedTuple):
     interaction: Tensor  # (n, d) g
     modal: list[Tensor]  # M of (n, d), h_m; none for users without modality representations
     similar: Tensor | None  # (n, d) h
+    present: Tensor | None = None  # (M, n, 1) bool, which modalities each has; None: all
 
     def at(self, rows: Tensor) -> Sources:
         """Those of some rows (k,) alone: a step fuses what its batch contains, not the whole catalogue."""
         similar = None if self.similar is None else F.embedding(rows, self.similar)
+        present = None if self.present is None else self.present[:, rows]
         return Sources(
-            F.embedding(rows, self.interaction), [F.embedding(rows, h) for h in self.modal], similar
+            F.embedding(rows, self.interaction), [F.embedding(rows, h) for h in self.modal], similar, present
         )
 
 
@@ -108,6 +111,8 @@ class TMFUN(GeneralRecommender):
             for name, knn in modality_knn(self, config["knn_k"]).items()
         }
         self.modality_names = list(graphs)
+        present = presence(self)
+        self.present = None if present is None else present.to(self.device)
         self.modality_graphs = [graph.to(self.device) for graph in graphs.values()]
         self.mixture = Mixture(self.modality_graphs)
         prior = torch.tensor(shares(list(graphs), config["item_graph_weight"]))
@@ -144,7 +149,7 @@ class TMFUN(GeneralRecommender):
         ego = torch.cat([self.user_embedding.weight, self.item_embedding.weight])
         user, item = propagate(graph, ego, self.config["n_ui_layers"]).split([self.n_users, self.n_items])
         modal = self._modal()
-        items = Sources(item, modal, self._similar(modal))
+        items = Sources(item, modal, self._similar(modal), self.present)
         if not self.config["user_modality"]:
             return Sources(user, [], None), items
         similar = None if items.similar is None else self.user_from_item @ items.similar
@@ -180,7 +185,7 @@ class TMFUN(GeneralRecommender):
     def fuse(self, sources: Sources) -> Fused:
         """Early, middle and late step."""
         modal = torch.stack(sources.modal)  # (M, n, d)
-        attention = self._attend(sources.interaction, modal)
+        attention = self._attend(sources.interaction, modal, sources.present)
         heads = modal.unflatten(2, (self.config["n_heads"], -1))  # (M, n, heads, d / heads)
         early = (attention.unsqueeze(-1) * heads).sum(0).flatten(1)  # (n, d)
         if not self.config["multi_step"]:
@@ -195,18 +200,29 @@ class TMFUN(GeneralRecommender):
             return self.merge(torch.cat([early, similar], dim=1))
         return (early + similar) / 2
 
-    def _attend(self, g: Tensor, modal: Tensor) -> Tensor:
-        """Weight of every modality (M, n, heads) for the rows g (n, d), or (M, 1, 1) where it is fixed."""
+    def _attend(self, g: Tensor, modal: Tensor, present: Tensor | None) -> Tensor:
+        """Weight of every modality (M, n, heads) for the rows g (n, d), or (M, 1, 1) where it is fixed.
+
+        A modality that a row does not have, by `present` (M, n, 1), has no weight; rows without any have zeros.
+        """
+        scores = self._scores(g, modal)
+        if present is None:
+            return scores.softmax(0)
+        scores = torch.where(present, scores, torch.full_like(scores, torch.finfo(scores.dtype).min))
+        return scores.softmax(0) * present
+
+    def _scores(self, g: Tensor, modal: Tensor) -> Tensor:
+        """Of every modality (M, n, heads), or (M, 1, 1) where they are fixed."""
         if self.config["attention"] == "equal":
-            return torch.full((len(modal), 1, 1), 1 / len(modal), device=g.device)
+            return torch.zeros(len(modal), 1, 1, device=g.device)
         prior = self.prior_logits.log_softmax(0).view(-1, 1, 1)
         if self.config["attention"] == "prior":
-            return prior.exp()
+            return prior
         n_heads = self.config["n_heads"]
         query = self.query(g).unflatten(1, (n_heads, -1))  # (n, heads, d / heads)
         key = self.key(modal).unflatten(2, (n_heads, -1))  # (M, n, heads, d / heads)
         scale = query.shape[-1] ** 0.5 * self.config["attention_temperature"]
-        return ((query * key).sum(-1) / scale + prior).softmax(0)
+        return (query * key).sum(-1) / scale + prior
 
     def modality_shares(self) -> dict[str, Tensor]:
         """alpha_m (I,) of every item by the name of the modality, its mean over the heads."""
@@ -233,12 +249,15 @@ class TMFUN(GeneralRecommender):
         """InfoNCE between views of the batch's distinct positive items, its `rows` (n,), summed over `cl_pairs`."""
         views = []
         if "content-cf" in self.config["cl_pairs"]:
-            views.append((fused.content, items.interaction))
+            views.append((fused.content, items.interaction, rows))
         if "modalities" in self.config["cl_pairs"]:
-            views.extend(combinations(items.modal, 2))
+            for one, other in combinations(range(len(items.modal)), 2):
+                views.append((items.modal[one], items.modal[other], having(rows, items.present, one, other)))
         total = torch.zeros((), device=rows.device)
-        for one, other in views:
-            one, other = F.embedding(rows, one), F.embedding(rows, other)
+        for one, other, at in views:
+            if not len(at):
+                continue
+            one, other = F.embedding(at, one), F.embedding(at, other)
             loss = info_nce(one, other, self.config["cl_temperature"])
             if self.config["cl_symmetric"]:
                 loss = (loss + info_nce(other, one, self.config["cl_temperature"])) / 2
@@ -276,6 +295,20 @@ def shares(names: list[str], weights: dict[str, float]) -> list[float]:
             f"positive; name every modality of the data set there, or leave a rest of 1 to those it does not name"
         )
     return [value / sum(values) for value in values]
+
+
+def having(rows: Tensor, present: Tensor | None, one: int, other: int) -> Tensor:
+    """Those of the rows (n,) that have both modalities, by `present` (M, N, 1)."""
+    return rows if present is None else rows[(present[one] & present[other])[rows, 0]]
+
+
+def presence(model: nn.Module) -> Tensor | None:
+    """Which modalities each item has (M, I, 1) bool; None where each has all, as everywhere in MMRec."""
+    masks = [getattr(m, "present", None) for m in (getattr(model, "modalities", None) or {}).values()]
+    if all(mask is None for mask in masks):
+        return None
+    ones = torch.ones(model.n_items, dtype=torch.bool)
+    return torch.stack([ones if mask is None else torch.from_numpy(mask) for mask in masks]).unsqueeze(2)
 
 
 def user_rows(adjacency: SparseMatrix, n_users: int) -> SparseMatrix:

@@ -91,7 +91,7 @@ def test_attention_is_a_distribution_over_modalities_and_starts_at_the_prior(n_h
 def test_fixed_attention_weighs_by_the_prior_or_equally():
     for kind, expected in (("prior", [0.1, 0.9]), ("equal", [0.5, 0.5])):
         assert_close(
-            tmfun(attention=kind)._attend(torch.zeros(1, D), torch.zeros(2, 1, D)).flatten(),
+            tmfun(attention=kind)._attend(torch.zeros(1, D), torch.zeros(2, 1, D), None).flatten(),
             torch.tensor(expected),
         )
 

@@ -24,7 +24,7 @@ from utils.config.layers import (
     read_model_layer,
     yaml_names,
 )
-from utils.config.settings import FRAMEWORK, Kind, Setting, read_value
+from utils.config.settings import FRAMEWORK, STUDY, Kind, Setting, read_value
 from utils.errors import UserError, did_you_mean
 from utils.evaluation.metrics import metric_name, parse_metric
 
@@ -161,6 +161,11 @@ class Config:
                 raise UserError(
                     f"learning_rate_scheduler expects two numbers, factor and epochs, got {pair} "
                     f"({self.origin('learning_rate_scheduler')})"
+                )
+        for name, neutral in STUDY.items():
+            if not self["is_multimodal_model"] and self._values(name) != [neutral]:
+                self.warnings.append(
+                    f"{name} ({self.origin(name)}) has no effect on {self['model']}, which reads no content of items"
                 )
         for metrics, topk, chosen in product(*map(self._values, ("metrics", "topk", "valid_metric"))):
             self._check_metrics(metrics, topk, chosen)

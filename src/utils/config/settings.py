@@ -23,7 +23,7 @@ Kind = Any  # a type, a union of types or a tuple of choices: Python has no narr
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting; `range` is 'any', 'positive' or 'not negative' and holds for each number of a list."""
+    """A setting; `range` is 'any', 'positive', 'not negative' or 'in [0, 1)' and holds for each number of a list."""
 
     name: str
     kind: Kind
@@ -68,6 +68,27 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
             "names to keep, or {name: file}, or {name: {features: file, graph: file}}; null: all found",
         ),
         Setting("user_graph_dict_file", str | None, "user graph file of MMRec's DualGNN and DRAGON"),
+    ),
+    "content of items": (
+        Setting(
+            "missing_treatment",
+            ("drop", "zero", "mean", "neighbours"),
+            "item without content: out of the kNN graph, zeros, the mean, that of neighbours by other modalities",
+        ),
+        Setting(
+            "missing_rate",
+            float,
+            "share of the items whose content is hidden, drawn for each modality",
+            "in [0, 1)",
+        ),
+        Setting("modality_ablation", str, "modality to leave out; none, all"),
+        Setting("modality_shuffle", str, "modality whose content is given to other items; none, all"),
+        Setting(
+            "modality_noise",
+            float,
+            "noise added to features, in standard deviations of their columns",
+            "not negative",
+        ),
     ),
     "model": (
         Setting("is_multimodal_model", bool, "the model reads modalities"),
@@ -116,6 +137,14 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
 
 FRAMEWORK: dict[str, Setting] = {setting.name: setting for group in GROUPS.values() for setting in group}
 
+STUDY: dict[str, Any] = {
+    "missing_rate": 0.0,
+    "modality_ablation": "none",
+    "modality_noise": 0.0,
+    "modality_shuffle": "none",
+}
+"""Settings that change the content of items to learn what it is worth, and the values at which they do not."""
+
 MMREC_IGNORED = frozenset(
     # of its overall.yaml and data sets
     "checkpoint_dir eval_type end2end hidden_dropout_prob hidden_size layer_norm_eps max_img_size "
@@ -131,6 +160,11 @@ MMREC_UNSUPPORTED = frozenset({"end2end"})
 
 FOLDERS = frozenset({"data_path", "runs_path", "cache_path", "models_dir"})
 """Settings that name a folder: relative to the project root in a YAML, to the current folder elsewhere."""
+
+
+def study_in(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of STUDY that change something, of the settings of a trial that may not know them."""
+    return {name: settings[name] for name, neutral in STUDY.items() if settings.get(name, neutral) != neutral}
 
 
 def read_value(setting: Setting, value: Any, origin: str) -> Any:
@@ -282,4 +316,6 @@ def _fits(kind: Kind, value: Any) -> bool:
 def _out_of_range(value: Any, allowed: str) -> bool:
     if not isinstance(value, int | float) or allowed == "any":
         return False
+    if allowed == "in [0, 1)":
+        return not 0 <= value < 1
     return value <= 0 if allowed == "positive" else value < 0

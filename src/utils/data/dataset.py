@@ -12,8 +12,10 @@ import numpy as np
 
 from utils.data.discovery import configured, find_modalities
 from utils.data.interactions import SPLITS
-from utils.data.modalities import Modality
+from utils.data.modalities import Modality, as_seen
+from utils.data.modality_files import ModalityFiles
 from utils.data.split_cache import SplitTable, read_splits
+from utils.data.study import Study
 from utils.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -46,7 +48,10 @@ class Dataset:
     train: Split
     valid: Split
     test: Split
+    files: dict[str, ModalityFiles] = field(default_factory=dict)
+    """Of all modalities."""
     modalities: dict[str, Modality] = field(default_factory=dict)
+    """As models see them: without one that is left out, the others as the run changes them."""
     warnings: list[str] = field(default_factory=list)
     users_dropped: int = 0
     interactions_digest: str = ""
@@ -68,7 +73,9 @@ class Dataset:
         dataset.warnings += unkept
         if config["filter_out_cod_start_users"]:
             _drop_cold_users(dataset, path)
-        dataset.modalities = find_modalities(config, folder, dataset.n_items, dataset.warnings.append)
+        warn = dataset.warnings.append
+        dataset.files = find_modalities(config, folder, dataset.n_items, warn)
+        dataset.modalities = as_seen(dataset.files, Study.of(config), cache, warn, dataset.name)
         return dataset
 
     @property
@@ -87,7 +94,7 @@ class Dataset:
     def digest(self) -> str:
         """Hash of the interactions of each split, in their order, and of the modalities' files."""
         if self._digest is None:
-            parts = [self.interactions_digest, *(modality.digest() for modality in self.modalities.values())]
+            parts = [self.interactions_digest, *(files.digest() for files in self.files.values())]
             self._digest = _hash(" ".join(parts).encode())
         return self._digest
 
@@ -97,7 +104,10 @@ class Dataset:
         density = 100 * self.inter_num / (self.n_users * self.n_items)
         splits = zip(SPLITS, (self.train, self.valid, self.test), strict=True)
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in splits)
-        modalities = [modality.describe() for modality in self.modalities.values()] or ["none"]
+        modalities = [
+            self.modalities[name].describe() if name in self.modalities else f"{name}: left out"
+            for name in self.files
+        ] or ["none"]
         return [
             f"data       {self.name}: {self.n_users:,} users, {self.n_items:,} items, "
             f"{self.inter_num:,} interactions, density {density:.3g} %",

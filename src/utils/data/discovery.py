@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.data.modalities import Modality
+from utils.data.modality_files import ModalityFiles
 from utils.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -36,10 +36,11 @@ class Source:
 
 def find_modalities(
     config: Config, folder: Path, n_items: int, warn: Callable[[str], None]
-) -> dict[str, Modality]:
-    """Modalities by name: in the order of a list of names, else image, text, then the others as they stand.
+) -> dict[str, ModalityFiles]:
+    """Files of the modalities by name.
 
-    One that only MMRec's keys name, without a file being there, is left out with a warning. Raises UserError.
+    In the order of a list of names, else image, text, then the others as they stand. One that only MMRec's keys
+    name, without a file being there, is left out with a warning. Raises UserError.
     """
     wanted = config["modalities"]
     sources = configured(config, folder)
@@ -52,7 +53,11 @@ def find_modalities(
         names = _check_known(wanted, [name for name in sources if sources[name].present], folder)
     else:
         names = _leave_out(sources, folder, warn)
-    return {name: _modality(name, sources[name], config, n_items, warn) for name in names}
+    found = {name: sources[name] for name in names}
+    return {
+        name: ModalityFiles(name, config["dataset"], n_items, source.features, source.graphs, warn)
+        for name, source in found.items()
+    }
 
 
 def configured(config: Config, folder: Path) -> dict[str, Source]:
@@ -62,13 +67,6 @@ def configured(config: Config, folder: Path) -> dict[str, Source]:
         entries = config["modalities"].items()
         sources |= {str(name): _read_entry(str(name), entry, folder) for name, entry in entries}
     return sources
-
-
-def _modality(
-    name: str, source: Source, config: Config, n_items: int, warn: Callable[[str], None]
-) -> Modality:
-    cache = config.path("cache_path")
-    return Modality(name, config["dataset"], n_items, source.features, source.graphs, cache, warn)
 
 
 def _check_named(name: str, source: Source) -> None:

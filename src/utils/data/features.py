@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tokenize
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,27 +97,58 @@ def rows_expected(n_items: int) -> str:
 
 @dataclass(frozen=True)
 class Content:
-    """What reading a whole file of features shows: a hash of its values, and warnings."""
+    """What reading a whole file of features shows: a hash of its values, rows that hold any, and warnings."""
 
     digest: str
+    present: np.ndarray
+    """Rows (I,) bool that are not NaN throughout, as an item without content may be written."""
     warnings: list[str]
 
 
-def read_content(file: FeatureFile) -> Content:
-    """What one pass over the values shows. Raises UserError for NaN and infinity."""
+def read_content(file: FeatureFile, mask: np.ndarray | None = None) -> Content:
+    """What one pass over the values shows, of the items of a `mask` (I,) bool if there is one.
+
+    Raises UserError for infinity, and for NaN in rows with numbers.
+    """
     digest = hashlib.blake2b(f"{file.dtype.str} {file.shape}".encode(), digest_size=16)
-    finite, zero = np.empty((2, file.shape[0]), dtype=bool)
+    finite, zero, empty = np.empty((3, file.shape[0]), dtype=bool)
     first_with: dict[bytes, int] = {}
     earlier = np.arange(file.shape[0])  # the first row that equals this one
     for start, raw in file.blocks():
         digest.update(np.ascontiguousarray(raw))
         rows, place = to_float32(raw), slice(start, start + len(raw))
         finite[place], zero[place] = np.isfinite(rows).all(1), ~rows.any(1)
+        empty[place] = np.isnan(rows).all(1) if not finite[place].all() else False
         rows += 0.0  # -0.0 and 0.0 are one number
         for row, values in enumerate(rows, start):
             earlier[row] = first_with.setdefault(hashlib.blake2b(values, digest_size=16).digest(), row)
-    _check_finite(file.path, finite)
-    return Content(digest.hexdigest(), _row_warnings(file.path, zero, earlier))
+    counting = ~empty if mask is None else mask & ~empty
+    _check_finite(file.path, finite | ~counting)
+    warnings = _row_warnings(file.path, zero & counting, np.where(counting, earlier, np.arange(len(earlier))))
+    unmasked = empty if mask is None else empty & mask
+    if unmasked.any():
+        warnings.insert(
+            0,
+            f"rows of NaN in {file.path.name}: {unmasked.sum()}, the first is row {unmasked.argmax()}; these items "
+            f"count as having no content, and missing_treatment says what becomes of them",
+        )
+    return Content(digest.hexdigest(), ~empty, warnings)
+
+
+def read_mask(path: Path, n_items: int) -> np.ndarray:
+    """Which items (I,) bool have a modality, by its mask file. Raises UserError."""
+    expected = (
+        f"expected a bool for each of {n_items} items, True where the item has content, saved with numpy.save"
+    )
+    try:
+        mask = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, tokenize.TokenError, SyntaxError, zipfile.BadZipFile) as error:
+        problem = getattr(error, "strerror", None) or "it is no .npy file of numbers, or is damaged"
+        raise UserError(f"cannot read {path}: {problem}; {expected}") from error
+    if not isinstance(mask, np.ndarray) or mask.dtype != bool or mask.shape != (n_items,):
+        found = f"{mask.dtype} of shape {mask.shape}" if isinstance(mask, np.ndarray) else "an archive"
+        raise UserError(f"{path} holds {found}; {expected}")
+    return mask
 
 
 def to_float32(rows: np.ndarray) -> np.ndarray:
@@ -130,7 +162,7 @@ def _check_finite(path: Path, finite: np.ndarray) -> None:
     if len(bad):
         raise UserError(
             f"{path} has NaN or infinite values, as float32, in {len(bad)} of {len(finite)} rows, "
-            f"the first in row {bad[0]}; replace them, for instance by the means of their columns"
+            f"the first in row {bad[0]}; write rows of NaN alone for items without content, and numbers elsewhere"
         )
 
 

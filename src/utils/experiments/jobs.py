@@ -13,6 +13,7 @@ import torch
 from common.trainer import Epoch
 from utils.config import Config
 from utils.data.dataset import Dataset
+from utils.data.study import Study
 from utils.errors import Diverged, StorageError, UserError
 from utils.experiments.store import Failure, Key, Store, TrialResult
 from utils.experiments.trial import run_trial
@@ -72,7 +73,7 @@ class Datasets:
     def get(self, config: Config) -> Dataset:
         """Raises UserError for what is missing or wrong in its files."""
         places = [config.path("data_path"), config.path("cache_path")]
-        key = repr([config[name] for name in DATA_SETTINGS] + places)
+        key = repr([config[name] for name in DATA_SETTINGS] + [*places, Study.of(config)])
         if key not in self._loaded:
             self._loaded[key] = Dataset.load(config)
         return self._loaded[key]

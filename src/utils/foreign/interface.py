@@ -10,7 +10,7 @@ import logging
 import random
 import shutil
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from utils.config import Config
     from utils.data.batches import TrainDataLoader
     from utils.data.dataset import Dataset
+    from utils.data.modalities import Modality
 
 log = logging.getLogger("benchmark")
 
@@ -58,7 +59,7 @@ class GuestConfig:
             self[key] = config[key] or f"{name}_feat.npy"
             modality = dataset.modalities.get(name)
             if modality is not None and modality.has_features:
-                self._copy(key, modality.features_file)
+                self._makers[key] = partial(_write_features, modality)
         self._copy(
             "inter_file_name", config.path("data_path") / config["dataset"] / config["inter_file_name"]
         )
@@ -85,6 +86,14 @@ class GuestConfig:
 
     def __str__(self) -> str:
         return "\n".join(f"{name}={value}" for name, value in self.final_config_dict.items())
+
+
+def _write_features(modality: Modality, path: Path) -> None:
+    """The file as it is, unless the run changes its content or items have none."""
+    if modality.is_changed or modality.present is not None:
+        np.save(path, modality.features().numpy())
+    else:
+        shutil.copyfile(modality.features_file, path)
 
 
 class GuestDataset:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from utils.config.settings import study_in
 from utils.evaluation.ranking import Lists
 from utils.evaluation.significance import Comparison, compare, in_words
 from utils.experiments.store import Failure, StoredTrial, TrialResult
@@ -46,8 +47,23 @@ class Run:
     def result(self) -> TrialResult:
         return self.trial.result
 
+    @property
+    def name(self) -> str:
+        """Of the row that it belongs to: the model, and how its content was changed."""
+        return studied(self.result.model, self.settings)
+
     def environment(self, name: str) -> str:
         return self.result.environment.get(name, "")
+
+
+def studied(model: str, settings: Mapping[str, Any]) -> str:
+    """A model on changed content of items is a row of its own, for it is no setting that validation may choose.
+
+    >>> studied("TMFUN", {"modality_ablation": "image", "missing_rate": 0.0})
+    'TMFUN (modality_ablation=image)'
+    """
+    changed = ", ".join(f"{name}={value}" for name, value in study_in(settings).items())
+    return f"{model} ({changed})" if changed else model
 
 
 @dataclass(frozen=True, eq=False)

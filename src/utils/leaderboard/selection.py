@@ -14,7 +14,18 @@ from utils.errors import UserError, did_you_mean
 from utils.evaluation.metrics import parse_metric
 from utils.experiments.identity import NOT_IDENTITY
 from utils.experiments.store import Failure, Store
-from utils.leaderboard.board import Board, PerUser, Row, Run, Stat, Tried, canonical, ranked, without_seed
+from utils.leaderboard.board import (
+    Board,
+    PerUser,
+    Row,
+    Run,
+    Stat,
+    Tried,
+    canonical,
+    ranked,
+    studied,
+    without_seed,
+)
 from utils.leaderboard.fairness import unfair
 from utils.leaderboard.words import count, join
 
@@ -57,10 +68,16 @@ def leaderboard(
 def _board(dataset: str, runs: list[Run], failures: list[Failure], metric: str) -> Board:
     current, warnings = _current(runs, dataset)
     others, rows = set(runs) - set(current), []
-    for model in dict.fromkeys(run.result.model for run in current):
+    for name in dict.fromkeys(run.name for run in current):
+        of_row = [run for run in current if run.name == name]
+        model = of_row[0].result.model
         since = max((run.environment("date") for run in others if run.result.model == model), default="")
-        recent = [failure for failure in failures if failure.model == model and failure.date >= since]
-        row, said = _row([run for run in current if run.result.model == model], recent)
+        recent = [
+            failure
+            for failure in failures
+            if studied(failure.model, failure.point) == name and failure.date >= since
+        ]
+        row, said = _row(of_row, recent)
         rows.append(row)
         warnings += said
     measured = list(dict.fromkeys(name for row in rows for name in row.test))
@@ -130,7 +147,7 @@ def _row(runs: list[Run], failures: list[Failure]) -> tuple[Row, list[str]]:
     chosen, unknown = _chosen(winner.runs[0], varied)
     row = Row(
         dataset=result.dataset,
-        model=result.model,
+        model=runs[0].name,
         test=_stats([run.result.test for run in winner.runs]),
         valid=_stats([run.result.valid for run in winner.runs]),
         valid_metric=metric,

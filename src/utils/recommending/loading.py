@@ -32,6 +32,8 @@ class Loaded(NamedTuple):
 def best_trial(store: Store, dataset: str, model: str) -> StoredTrial:
     """The trial that validation chooses: of the leaderboard's settings for the model, the best seed.
 
+    One on the content as it is, unless all changed it.
+
     Raises UserError where the store has no finished trial of the model on the data set.
     """
     trials = store.trials([dataset], [model])
@@ -39,7 +41,7 @@ def best_trial(store: Store, dataset: str, model: str) -> StoredTrial:
         raise UserError(_no_trial(store, dataset, model))
     newest = max(trials, key=lambda trial: trial.result.environment.get("date", ""))
     (board,) = leaderboard(store, [dataset], [model], newest.settings["valid_metric"])
-    (row,) = board.rows
+    row = next((row for row in board.rows if row.model == model), board.rows[0])
     return max(row.runs, key=lambda run: run.result.valid[row.valid_metric]).trial
 
 

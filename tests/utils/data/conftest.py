@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from utils.config.settings import STUDY
 from utils.data.dataset import Dataset
 
 DEFAULTS = {
     "dataset": "tiny", "USER_ID_FIELD": "userID", "ITEM_ID_FIELD": "itemID", "inter_splitting_label": "x_label",
     "field_separator": "\t", "filter_out_cod_start_users": True,
+    "missing_treatment": "drop", "seed": 1, **STUDY,
 }  # fmt: skip
 
 

@@ -134,7 +134,9 @@ def test_values_that_are_not_finite_in_float32(tmp_path, fails, monkeypatch, val
     monkeypatch.setattr(module, "BLOCK_VALUES", 6)
     values = np.ones((9, 3))
     values[4, 1] = values[7, 0] = values[7, 2] = value
-    message = "x.npy has NaN or infinite values, as float32, in 2 of 9 rows, the first in row 4; replace them"
+    message = (
+        "x.npy has NaN or infinite values, as float32, in 2 of 9 rows, the first in row 4; write rows of NaN"
+    )
     fails(read_content, message, save(tmp_path / "x.npy", values))
 
 

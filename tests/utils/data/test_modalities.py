@@ -38,9 +38,9 @@ def image(folder):
 def computed(monkeypatch):
     """How many graphs have been computed from features."""
 
-    def count(features, k):
+    def count(features, k, **others):
         calls.append(k)
-        return item_knn(features, k)
+        return item_knn(features, k, **others)
 
     calls: list[int] = []
     monkeypatch.setattr(module, "item_knn", count)
@@ -135,7 +135,7 @@ def test_values_that_are_no_numbers_are_an_error_only_when_they_are_read(
     folder.features(values=values)
     folder.graph(neighbours=[[0, 1]] * 4)
     modality = image()
-    assert modality.describe() and modality.digest() and modality.knn(2).k == 2
+    assert modality.describe() and modality.files.digest() and modality.knn(2).k == 2
     message = "image_feat.npy has NaN or infinite values, as float32, in 1 of 4 rows, the first in row 2"
     for _ in range(2):
         fails(modality.features, message)
@@ -147,7 +147,7 @@ def test_values_that_are_no_numbers_are_an_error_only_when_they_are_read(
 def test_zero_and_duplicated_rows_are_warned_of_once_when_they_are_read(folder, image, first):
     folder.features(values=np.array([[1, 2], [0, 0], [1, 2], [1, 2]]))
     modality = image()
-    modality.describe(), modality.digest()
+    modality.describe(), modality.files.digest()
     assert image.warnings == []
     modality.features() if first == "features" else modality.knn(2)
     zero, repeated = image.warnings
@@ -322,7 +322,7 @@ def test_describe(folder, image):
 def test_digest_is_of_the_name_and_the_content_of_all_files(folder, image, tmp_path):
     def digest(change, **others):
         change()
-        return image(**others).digest()
+        return image(**others).files.digest()
 
     folder.features(values=VALUES)
     digests = [
@@ -336,6 +336,6 @@ def test_digest_is_of_the_name_and_the_content_of_all_files(folder, image, tmp_p
     ]
     assert len(set(digests)) == len(digests)
     shutil.copytree(folder.path, tmp_path / "elsewhere" / "tiny")
-    assert image(data_path=tmp_path / "elsewhere").digest() == digests[-1]
-    both = folder.load(modalities={"image": "image_knn3.npz", "text": "image_knn3.npz"}).modalities
+    assert image(data_path=tmp_path / "elsewhere").files.digest() == digests[-1]
+    both = folder.load(modalities={"image": "image_knn3.npz", "text": "image_knn3.npz"}).files
     assert both["image"].digest() == digests[-1] != both["text"].digest()

@@ -18,6 +18,7 @@ from utils.experiments.identity import code_digest
 from utils.experiments.jobs import Datasets, run_job
 from utils.experiments.store import Store
 from utils.experiments.sweep import How, make_plan, make_sources, run_all
+from utils.experiments.trial import build
 from utils.leaderboard.selection import leaderboard
 from utils.recommending.loading import best_trial, load_trial
 
@@ -212,3 +213,29 @@ def test_nothing_of_others_is_imported_unless_it_is_asked_for(settings):
     process.start()
     process.join()
     assert process.exitcode == 0
+
+
+SEES = """
+import os
+import numpy as np
+import torch
+from common.abstract_recommender import GeneralRecommender
+
+class Sees(GeneralRecommender):
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        path = os.path.join(config["data_path"] + config["dataset"], config["vision_feature_file"])
+        self.filed, self.user = np.load(path), torch.nn.Embedding(self.n_users, 2)
+"""
+
+
+def test_content_is_theirs_as_the_run_changes_it(settings, folder):
+    here = folder(Sees=SEES)
+    (here / "configs/model/Sees.yaml").write_text("is_multimodal_model: True\n")
+    for rate, hidden in ((0.0, False), (0.5, True)):
+        (config,) = make_plan(
+            ["Sees"], ["tiny"], settings | {"models_dir": str(here), "missing_rate": rate}, False, "t"
+        )
+        model, _ = build(config, Datasets().get(config))
+        assert np.array_equal(model.filed, model.v_feat.numpy())
+        assert (~model.filed.any(1)).any() == hidden
