@@ -48,6 +48,13 @@ COMMANDS = {
         "add_export_arguments",
         "export_command",
     ),
+    "check": Command(
+        "Verify everything about data sets that can make numbers wrong, with the fix for each fault; writes nothing.",
+        "python main.py check -d DATA_SET [DATA_SET ...] [--strict] [data_path=...]",
+        "utils.checking.command",
+        "add_arguments",
+        "run",
+    ),
     "plugin": Command(
         "Copy TMFUN into an MMRec checkout, where it runs as MMRec's own models do.",
         "python main.py plugin TARGET_DIR [--force] [--dry-run]",
