@@ -1,7 +1,8 @@
 """Seconds and memory per model: `python benchmarks/run.py [--size baby] [--models ...] [--json FILE]`.
 
 Every model runs in a process of its own, on seeded data of the size of a real set with 4096-d image and 384-d
-text features; the first epoch warms up and is not counted.
+text features; the first epoch warms up and is not counted. `--mmrec PATH` runs the same cases by the files of an MMRec
+checkout, each right after ours, and `--compare FILE` sets an earlier `--json` beside the new figures.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "benchmarks")]
 
 import synthetic  # noqa: E402
 
+Figures = dict[str, float]
 OUT = ROOT / "benchmarks" / "out"
 # What is timed: the model, and the settings that make it the case of the name.
 CASES = {
@@ -35,10 +40,11 @@ CASES = {
     "FREEDOM reg 0": ("FREEDOM", {"reg_weight": 0.0}),
     "TMFUN": ("TMFUN", {}),
 }
+NOT_IN_MMREC = ("TMFUN",)
 COLUMNS = ("load", "graphs", "train", "validation", "epoch", "test", "memory")
 
 
-def measure(case: str, size: str, epochs: int) -> dict[str, float]:
+def measure(case: str, size: str, epochs: int) -> Figures:
     """Seconds of loading, of building model and graphs without any cache, per epoch, and peak memory in MB."""
     import tempfile
 
@@ -77,13 +83,60 @@ def measure(case: str, size: str, epochs: int) -> dict[str, float]:
     }
 
 
-def table(rows: dict[str, dict[str, float]]) -> str:
+def settings_of(case: str, size: str) -> dict[str, Any]:
+    """What a case means in MMRec, whose models have the same names for the same things."""
+    from common.registry import get_model
+    from utils.config import Config
+
+    name, changed = CASES[case]
+    model = get_model(name)
+    config = Config(name, size, {**changed, "data_path": str(OUT / "data")}, model_settings=model.settings)
+    return {
+        setting: config[setting] for setting in [*model.settings, "learning_rate", "learning_rate_scheduler"]
+    }
+
+
+def run(case: str, size: str, epochs: int, threads: int, mmrec: Path | None = None) -> Figures:
+    """Figures of a case from a process of its own, ours or those of an MMRec checkout; exits where it fails."""
+    command = [sys.executable, __file__, "--size", size, "--epochs", str(epochs), "--one", case]
+    if mmrec is not None:
+        settings = json.dumps(settings_of(case, size))
+        script = Path(__file__).with_name("mmrec.py")
+        folder = OUT / "data" / size
+        command = [sys.executable, script, mmrec, CASES[case][0], folder, str(epochs + 1), settings]
+    child = subprocess.run(
+        command, env=os.environ | {"OMP_NUM_THREADS": str(threads)}, capture_output=True, text=True
+    )
+    if child.returncode:
+        sys.exit(
+            f"{case}{' of MMRec' if mmrec else ''} failed, status {child.returncode}:\n{child.stderr[-4000:]}"
+        )
+    return json.loads(child.stdout.splitlines()[-1])
+
+
+def table(rows: Mapping[str, Figures], columns: Sequence[str] = COLUMNS, digits: int = 2) -> str:
     """Markdown; seconds, and memory in MB."""
-    lines = ["| model | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    lines = ["| model | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for case, row in rows.items():
-        cells = [f"{row[name]:.0f}" if name == "memory" else f"{row[name]:.2f}" for name in COLUMNS]
+        cells = [f"{row[name]:,.0f}" if row[name] >= 100 else f"{row[name]:.{digits}f}" for name in columns]
         lines.append(f"| {case} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def ratios(others: Mapping[str, Figures], ours: Mapping[str, Figures]) -> dict[str, Figures]:
+    """Theirs divided by ours, of the cases that both have: above 1 ours is the faster, or the smaller."""
+    return {
+        case: {name: others[case][name] / max(row[name], 1e-9) for name in COLUMNS}
+        for case, row in ours.items()
+        if case in others
+    }
+
+
+def write_data(size: str) -> None:
+    folder = OUT / "data" / size
+    if not (folder / "text_feat.npy").exists():
+        print(f"writing seeded data to {folder.relative_to(ROOT)}", flush=True)
+        synthetic.write(folder, synthetic.SIZES[size])
 
 
 def main() -> None:
@@ -96,33 +149,45 @@ def main() -> None:
     parser.add_argument(
         "--threads", type=int, default=os.cpu_count(), help="torch threads (default: all cores)"
     )
+    parser.add_argument("--mmrec", type=Path, metavar="PATH", help="an MMRec checkout to time beside ours")
+    parser.add_argument("--mmrec-epochs", type=int, default=1, help="its counted epochs (default 1)")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="figures of an earlier --json")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     parser.add_argument("--one", choices=CASES, help=argparse.SUPPRESS)  # the child process of one case
     args = parser.parse_args()
     if args.one:
         print(json.dumps(measure(args.one, args.size, args.epochs)))
         return
-    folder = OUT / "data" / args.size
-    if not (folder / "text_feat.npy").exists():
-        print(f"writing seeded data to {folder.relative_to(ROOT)}", flush=True)
-        synthetic.write(folder, synthetic.SIZES[args.size])
-    rows: dict[str, dict[str, float]] = {}
+    earlier = json.loads(args.compare.read_text())["cases"] if args.compare else {}
+    write_data(args.size)
+    ours: dict[str, Figures] = {}
+    theirs: dict[str, Figures] = {}
     for case in args.models:
-        command = [sys.executable, __file__, "--size", args.size, "--epochs", str(args.epochs), "--one", case]
-        child = subprocess.run(
-            command, env=os.environ | {"OMP_NUM_THREADS": str(args.threads)}, capture_output=True, text=True
-        )
-        if child.returncode:
-            sys.exit(f"{case} failed:\n{child.stderr}")
-        rows[case] = json.loads(child.stdout.splitlines()[-1])
-        print(f"{case:18}" + "  ".join(f"{name} {rows[case][name]:.2f}" for name in COLUMNS), flush=True)
-    print(
-        f"\n{args.size}-sized, {args.threads} threads, {platform.machine()}; seconds, memory in MB\n\n{table(rows)}"
-    )
+        ours[case] = run(case, args.size, args.epochs, args.threads)
+        print(_line(case, ours[case]), flush=True)
+        if args.mmrec and case not in NOT_IN_MMREC:
+            theirs[case] = run(case, args.size, args.mmrec_epochs, args.threads, args.mmrec)
+            print(_line("  MMRec", theirs[case]), flush=True)
+    where = f"{args.size}-sized, {args.threads} threads, {platform.machine()}, {date.today()}"
+    print(f"\n{where}; seconds, memory in MB\n\n{table(ours)}")
+    if theirs:
+        print(f"\nMMRec, whose epoch has a validation and a test\n\n{table(theirs)}")
+        print(f"\nMMRec / ours\n\n{table(ratios(theirs, ours), digits=1)}")
+    if earlier:
+        print(f"\n{args.compare} / now\n\n{table(ratios(earlier, ours))}")
     if args.json:
-        args.json.write_text(
-            json.dumps({"size": args.size, "threads": args.threads, "cases": rows}, indent=1)
-        )
+        content = {
+            "size": args.size,
+            "threads": args.threads,
+            "date": f"{date.today()}",
+            "cases": ours,
+            "mmrec": theirs,
+        }
+        args.json.write_text(json.dumps(content, indent=1))
+
+
+def _line(name: str, row: Figures) -> str:
+    return f"{name:18}" + "  ".join(f"{column} {row[column]:.2f}" for column in COLUMNS)
 
 
 if __name__ == "__main__":
