@@ -52,11 +52,11 @@ def logged():
     log, lines = logging.getLogger("benchmark"), []
     handler = logging.Handler()
     handler.emit = lambda record: lines.append(record.getMessage())
-    level = log.level
+    level, handlers = log.level, list(log.handlers)
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     yield lines
-    log.removeHandler(handler)
+    log.handlers[:] = handlers  # one that the program added in between set the level too, and is added again
     log.setLevel(level)
 
 

@@ -167,6 +167,16 @@ def study_in(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: settings[name] for name, neutral in STUDY.items() if settings.get(name, neutral) != neutral}
 
 
+def studied(model: str, settings: Mapping[str, Any]) -> str:
+    """A model on changed content of items is a row of its own, for it is no setting that validation may choose.
+
+    >>> studied("TMFUN", {"modality_ablation": "image", "missing_rate": 0.0})
+    'TMFUN (modality_ablation=image)'
+    """
+    changed = ", ".join(f"{name}={value}" for name, value in study_in(settings).items())
+    return f"{model} ({changed})" if changed else model
+
+
 def read_value(setting: Setting, value: Any, origin: str) -> Any:
     """`value` in the type of the setting (an int becomes a float where one is wanted). Raises UserError."""
     try:

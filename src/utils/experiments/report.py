@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from common.abstract_recommender import AbstractRecommender
 from common.trainer import Epoch
+from utils.config.settings import STUDY
 from utils.experiments.store import TrialResult
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def tables(sweeps: Sequence[Sweep]) -> list[str]:
     """Per data set a line per model: the setting chosen on validation, its validation and test metrics."""
     lines = []
     for dataset in dict.fromkeys(sweep.dataset for sweep in sweeps):
-        of_dataset = [sweep for sweep in sweeps if sweep.dataset == dataset]
+        of_dataset = [part for sweep in sweeps if sweep.dataset == dataset for part in sweep.by_study()]
         lines += ["", *_table(dataset, of_dataset)]
     return lines
 
@@ -211,9 +212,9 @@ def _row(sweep: Sweep, metric: str, shown: Sequence[str], best: dict[str, float]
 
 
 def _chosen(sweep: Sweep) -> dict[str, Any]:
-    """The grid settings of the winner; seeds are repetitions, not a choice."""
+    """The grid settings of the winner; seeds are repetitions, not a choice, and studies are in the name."""
     point = sweep.best[0].point if sweep.best else {}
-    return {name: value for name, value in point.items() if name != "seed"}
+    return {name: value for name, value in point.items() if name not in ("seed", *STUDY)}
 
 
 def _mean(trials: Sequence[TrialResult], split: str, metric: str) -> float:

@@ -15,6 +15,7 @@ from common.memory import keep_freed_memory
 from common.registry import check_pairing, get_model, label
 from utils.config import Config
 from utils.config.config import find_models_dir
+from utils.config.settings import studied, study_in
 from utils.errors import UserError
 from utils.evaluation.ranking import check_cutoffs
 from utils.experiments import report
@@ -64,10 +65,24 @@ class Sweep:
 
     @property
     def best(self) -> list[TrialResult]:
-        """The trials, one per seed, of the setting with the best mean validation metric; the test has no say."""
+        """The trials, one per seed, of the setting with the best mean validation metric; the test has no say.
+
+        Those on the content as it is, if there are any: how it is changed is no choice.
+        """
+        groups = self.groups()
+        on_all = [group for group in groups if not study_in(group[0].point)]
         return max(
-            self.groups(), key=lambda group: fmean(t.valid[self.valid_metric] for t in group), default=[]
+            on_all or groups, key=lambda group: fmean(t.valid[self.valid_metric] for t in group), default=[]
         )
+
+    def by_study(self) -> list[Sweep]:
+        """One for each way in which the content was changed, named after it."""
+        parts: dict[str, Sweep] = {}
+        for one in [*self.trials, *self.failed]:
+            name = studied(self.model, one.point)
+            part = parts.setdefault(name, Sweep(name, self.dataset, self.valid_metric))
+            (part.trials if isinstance(one, TrialResult) else part.failed).append(one)
+        return list(parts.values()) or [self]
 
 
 class Source(Protocol):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from utils.config.settings import study_in
+from utils.config.settings import studied
 from utils.evaluation.ranking import Lists
 from utils.evaluation.significance import Comparison, compare, in_words
 from utils.experiments.store import Failure, StoredTrial, TrialResult
@@ -54,16 +54,6 @@ class Run:
 
     def environment(self, name: str) -> str:
         return self.result.environment.get(name, "")
-
-
-def studied(model: str, settings: Mapping[str, Any]) -> str:
-    """A model on changed content of items is a row of its own, for it is no setting that validation may choose.
-
-    >>> studied("TMFUN", {"modality_ablation": "image", "missing_rate": 0.0})
-    'TMFUN (modality_ablation=image)'
-    """
-    changed = ", ".join(f"{name}={value}" for name, value in study_in(settings).items())
-    return f"{model} ({changed})" if changed else model
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ import numpy as np
 
 from common.registry import get_model
 from utils.config import PROJECT, Config
+from utils.config.settings import studied
 from utils.errors import UserError, did_you_mean
 from utils.evaluation.metrics import parse_metric
 from utils.experiments.identity import NOT_IDENTITY
@@ -23,7 +24,6 @@ from utils.leaderboard.board import (
     Tried,
     canonical,
     ranked,
-    studied,
     without_seed,
 )
 from utils.leaderboard.fairness import unfair

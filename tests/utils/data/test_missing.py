@@ -12,10 +12,11 @@ from toys import BASE, ToyConfig
 from common.graph import item_knn
 from common.registry import get_model, list_models
 from utils.config import Config
+from utils.config.settings import studied
 from utils.data.batches import TrainDataLoader
 from utils.data.dataset import Dataset
 from utils.errors import UserError
-from utils.leaderboard.board import studied
+from utils.experiments.sweep import run_all
 from utils.leaderboard.selection import leaderboard
 
 N = 40
@@ -350,6 +351,22 @@ def test_changed_content_is_a_row_of_its_own(tmp_path):
     assert {row.model for row in board.rows} == names
     assert all(row.n_settings == 1 for row in board.rows)
     assert studied("BPR", {}) == "BPR"
+
+
+def test_a_sweep_shows_every_study_and_chooses_on_the_content_as_it_is(places, logged):
+    settings = places | {
+        "epochs": 1,
+        "topk": [5, 20],
+        "modality_ablation": ["none", "image"],
+        "reg_weight": [0.1, 1e-5],
+    }
+    (sweep,) = run_all(["VBPR"], ["tiny"], settings)
+    assert [(part.model, len(part.trials)) for part in sweep.by_study()] == [
+        ("VBPR", 2), ("VBPR (modality_ablation=image)", 2)
+    ]  # fmt: skip
+    assert sweep.best[0].point["modality_ablation"] == "none"
+    table = logged[-1] if "\n" in logged[-1] else "\n".join(logged)
+    assert "\nVBPR (modality_ablation=image)  " in table and "\nVBPR: reg_weight=" in table
 
 
 def test_the_error_class_of_a_study_is_the_users(load):
