@@ -67,13 +67,19 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
             list[str] | dict | None,
             "names to keep, or {name: file}, or {name: {features: file, graph: file}}; null: all found",
         ),
+        Setting(
+            "faiss_above",
+            int | None,
+            "items above which kNN graphs are FAISS's, approximate; null: never",
+            "positive",
+        ),
         Setting("user_graph_dict_file", str | None, "user graph file of MMRec's DualGNN and DRAGON"),
     ),
     "content of items": (
         Setting(
             "missing_treatment",
             ("drop", "zero", "mean", "neighbours"),
-            "item without content: out of the kNN graph, zeros, the mean, that of neighbours by other modalities",
+            "what becomes of an item without content",
         ),
         Setting(
             "missing_rate",

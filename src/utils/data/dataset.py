@@ -75,7 +75,9 @@ class Dataset:
             _drop_cold_users(dataset, path)
         warn = dataset.warnings.append
         dataset.files = find_modalities(config, folder, dataset.n_items, warn)
-        dataset.modalities = as_seen(dataset.files, Study.of(config), cache, warn, dataset.name)
+        dataset.modalities = as_seen(
+            dataset.files, Study.of(config), cache, warn, dataset.name, config["faiss_above"]
+        )
         return dataset
 
     @property

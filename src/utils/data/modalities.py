@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from common.graph import KNN_VERSION, ItemKNN, item_knn
+from utils.data.approximate_knn import SAMPLED, approximate_knn, recall
 from utils.data.knn_files import cached_knn
 from utils.data.modality_files import ModalityFiles
 from utils.data.study import Study
@@ -28,20 +29,22 @@ def as_seen(
     cache_path: Path,
     warn: Callable[[str], None],
     dataset: str,
+    faiss_above: int | None = None,
 ) -> dict[str, Modality]:
     """Modalities by name, in the order of the files, without those that the study leaves out. Raises UserError."""
     study.check(files, dataset)
     seen: dict[str, Modality] = {}
     for name, of_modality in files.items():
         if not study.leaves_out(name):
-            seen[name] = Modality(of_modality, study, cache_path, warn, seen)
+            seen[name] = Modality(of_modality, study, cache_path, warn, seen, faiss_above)
     return seen
 
 
 class Modality:
     """Content of the items of a data set: its files, changed as a study says, missing content treated.
 
-    `together` are all modalities of the run, by name, which neighbour means look at.
+    `together` are all modalities of the run, by name, which neighbour means look at. Of more than `faiss_above`
+    items the graphs are approximate.
     """
 
     def __init__(
@@ -51,10 +54,11 @@ class Modality:
         cache_path: Path,
         warn: Callable[[str], None],
         together: Mapping[str, Modality],
+        faiss_above: int | None = None,
     ):
         self.files, self.study, self.cache_path = files, study, cache_path
         self.name, self.n_items = files.name, files.n_items
-        self._warn, self._together = warn, together
+        self._warn, self._together, self._faiss_above = warn, together, faiss_above
         self._order = study.order(self.name, self.n_items)
         self._hidden = study.hidden(self.name, self.n_items)
         self._computed: dict[int, ItemKNN] = {}
@@ -163,10 +167,16 @@ class Modality:
             path = self.cache_path / f"{self.name}-knn{k}-{self._cache_key(k)}.npz"
 
             def compute() -> ItemKNN:
-                linked = {} if self.linked is None else {"among": self.linked}
-                return item_knn(self.features(), k, **linked)
+                find = approximate_knn if self._approximate else item_knn
+                return find(self.features(), k, among=self.linked)
 
-            self._computed[k] = cached_knn(path, self.n_items, k, compute, self._warn)
+            self._computed[k] = knn = cached_knn(path, self.n_items, k, compute, self._warn)
+            if self._approximate:
+                share = recall(knn, self.features(), self.linked)
+                self._warn(
+                    f"{self.name}: the kNN graph is FAISS's, as there are more than faiss_above={self._faiss_above} "
+                    f"items; it has {share:.1%} of the exact neighbours of {SAMPLED} sampled items"
+                )
         return self._computed[k]
 
     def _changed_graph(self, knn: ItemKNN) -> ItemKNN:
@@ -199,6 +209,10 @@ class Modality:
             f"alone; provide {self.files.expected}, or use modality_shuffle, modality_ablation, or missing_rate with "
             f"missing_treatment=drop"
         )
+
+    @property
+    def _approximate(self) -> bool:
+        return self._faiss_above is not None and self.n_items > self._faiss_above
 
     @property
     def _others(self) -> list[Modality]:
@@ -236,7 +250,8 @@ class Modality:
         """The graph of the content that is there: nothing is filled in from what was itself filled in."""
         study = replace(self.study, treatment="drop")
         k = NEIGHBOURS if self.has_features else min(NEIGHBOURS, max(self.files.graph_files))
-        return Modality(self.files, study, self.cache_path, self._warn, {}).knn(k)
+        alone = Modality(self.files, study, self.cache_path, self._warn, {}, self._faiss_above)
+        return alone.knn(k)
 
     def describe(self) -> str:
         """Its files, and what is known to be changed without reading features, in one line."""
@@ -252,6 +267,8 @@ class Modality:
 
     def _cache_key(self, k: int) -> str:
         parts: list[object] = [self.files.content_digest(), k, KNN_VERSION]
+        if self._approximate:
+            parts.append("faiss")
         if self.is_changed or self.present is not None:
             parts.append(replace(self.study, ablation=""))
             if self._others:

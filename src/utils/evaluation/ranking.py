@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 MASKED = -1e10
 """Score of a masked item, MMRec's; an item scored this low or lower is never recommended."""
 
+BLOCK_SCORES = 2**27
+"""Scores at a time at most, half a gigabyte, whatever eval_batch_size says: with a million items 134 users."""
+
 FEW = 3
 """Up to this many relevant items per user, ranks take less time than lists (about 4 is even, on a CPU)."""
 
@@ -203,8 +206,8 @@ class Evaluator:
     def __init__(self, config: Config, dataset: Dataset):
         check_cutoffs(config["topk"], dataset.n_items)
         self.metrics, self.topk = config["metrics"], config["topk"]
-        self.block_size, self.device = config["eval_batch_size"], config["device"]
-        self.n_items = dataset.n_items
+        self.n_items, self.device = dataset.n_items, config["device"]
+        self.block_size = max(1, min(config["eval_batch_size"], BLOCK_SCORES // self.n_items))
         train, valid, test = dataset.train, dataset.valid, dataset.test
         self.valid_truth, self.test_truth = (Truth.from_split(s.users, s.items) for s in (valid, test))
         self.seen = self.seen_at_test = ItemSets.from_pairs(train.users, train.items, dataset.n_users)

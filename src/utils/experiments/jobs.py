@@ -23,7 +23,7 @@ log = logging.getLogger("benchmark")
 # The settings that decide what Dataset.load reads.
 DATA_SETTINGS = (
     "dataset", "inter_file_name", "USER_ID_FIELD", "ITEM_ID_FIELD", "inter_splitting_label", "field_separator",
-    "filter_out_cod_start_users", "vision_feature_file", "text_feature_file", "modalities",
+    "filter_out_cod_start_users", "vision_feature_file", "text_feature_file", "modalities", "faiss_above",
 )  # fmt: skip
 
 
