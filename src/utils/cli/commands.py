@@ -55,6 +55,21 @@ COMMANDS = {
         "add_arguments",
         "run",
     ),
+    "media": Command(
+        "Keep the texts and images of a data set's items in media.lmdb, and list what is missing or broken.",
+        "python main.py media -d DATA_SET [--items FILE] [--texts FILE] [--images FOLDER] [data_path=...]",
+        "utils.media.command",
+        "add_media_arguments",
+        "media_command",
+    ),
+    "features": Command(
+        "Encode texts and images of items and write them as features; stopped, it goes on where it was.",
+        "python main.py features -d DATA_SET [--text MODEL] [--image MODEL] [--items FILE] [--texts FILE] "
+        "[--images FOLDER] [--device NAME] [--batch-size N] [--output-names KIND:NAME ...] [--force] [data_path=...]",
+        "utils.media.command",
+        "add_features_arguments",
+        "features_command",
+    ),
     "plugin": Command(
         "Copy TMFUN into an MMRec checkout, where it runs as MMRec's own models do.",
         "python main.py plugin TARGET_DIR [--force] [--dry-run]",
