@@ -41,6 +41,9 @@ CASES = {
     "TMFUN": ("TMFUN", {}),
 }
 NOT_IN_MMREC = ("TMFUN",)
+EMPTY = "empty"
+"""The case of a program that has loaded its libraries and nothing else."""
+
 COLUMNS = ("load", "graphs", "train", "validation", "epoch", "test", "memory")
 
 
@@ -79,8 +82,20 @@ def measure(case: str, size: str, epochs: int) -> Figures:
         "validation": validation,
         "epoch": train + validation,
         "test": time.perf_counter() - tested,
-        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "memory": memory(),
     }
+
+
+def memory() -> float:
+    """Peak of this process, with the libraries that training loads, in MB."""
+    import torch
+
+    from utils.experiments import trial  # noqa: F401
+
+    weight = torch.nn.Parameter(torch.zeros(1))
+    weight.grad = torch.zeros(1)
+    torch.optim.Adam([weight]).step()  # what it loads at its first step is no model's
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def settings_of(case: str, size: str) -> dict[str, Any]:
@@ -132,16 +147,17 @@ def ratios(others: Mapping[str, Figures], ours: Mapping[str, Figures]) -> dict[s
     }
 
 
-def write_data(size: str) -> None:
-    folder = OUT / "data" / size
+def write_data(name: str, size: synthetic.Size) -> None:
+    """Seeded data, unless they are there."""
+    folder = OUT / "data" / name
     if not (folder / "text_feat.npy").exists():
         print(f"writing seeded data to {folder.relative_to(ROOT)}", flush=True)
-        synthetic.write(folder, synthetic.SIZES[size])
+        synthetic.write(folder, size)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", choices=synthetic.SIZES, default="baby")
+    parser.add_argument("--size", default="baby", metavar="SIZE", help=", ".join(synthetic.SIZES))
     parser.add_argument(
         "--models", nargs="+", choices=CASES, default=list(CASES), metavar="CASE", help=", ".join(CASES)
     )
@@ -153,21 +169,26 @@ def main() -> None:
     parser.add_argument("--mmrec-epochs", type=int, default=1, help="its counted epochs (default 1)")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="figures of an earlier --json")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
-    parser.add_argument("--one", choices=CASES, help=argparse.SUPPRESS)  # the child process of one case
+    parser.add_argument("--one", help=argparse.SUPPRESS)  # the child process of one case
     args = parser.parse_args()
+    if args.one == EMPTY:
+        print(json.dumps({"memory": memory()}))
+        return
     if args.one:
         print(json.dumps(measure(args.one, args.size, args.epochs)))
         return
+    if args.size not in synthetic.SIZES:
+        parser.error(f"unknown size {args.size}; there are {', '.join(synthetic.SIZES)}")
     earlier = json.loads(args.compare.read_text())["cases"] if args.compare else {}
-    write_data(args.size)
+    write_data(args.size, synthetic.SIZES[args.size])
     ours: dict[str, Figures] = {}
     theirs: dict[str, Figures] = {}
     for case in args.models:
         ours[case] = run(case, args.size, args.epochs, args.threads)
-        print(_line(case, ours[case]), flush=True)
+        print(line(case, ours[case]), flush=True)
         if args.mmrec and case not in NOT_IN_MMREC:
             theirs[case] = run(case, args.size, args.mmrec_epochs, args.threads, args.mmrec)
-            print(_line("  MMRec", theirs[case]), flush=True)
+            print(line("  MMRec", theirs[case]), flush=True)
     where = f"{args.size}-sized, {args.threads} threads, {platform.machine()}, {date.today()}"
     print(f"\n{where}; seconds, memory in MB\n\n{table(ours)}")
     if theirs:
@@ -186,7 +207,7 @@ def main() -> None:
         args.json.write_text(json.dumps(content, indent=1))
 
 
-def _line(name: str, row: Figures) -> str:
+def line(name: str, row: Figures) -> str:
     return f"{name:18}" + "  ".join(f"{column} {row[column]:.2f}" for column in COLUMNS)
 
 
