@@ -7,6 +7,8 @@ import resource
 import sys
 from pathlib import Path
 
+import torch
+
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # parameter numbers of mallopt(3)
 
 
@@ -22,8 +24,10 @@ def keep_freed_memory() -> bool:
     return bool(mallopt and mallopt(_MMAP_MAX, 0) and mallopt(_TRIM_THRESHOLD, 2**31 - 1))
 
 
-def forget_peak() -> bool:
-    """Let the peak begin anew at what the process holds now, before a trial of several; True where Linux can."""
+def forget_peak(device: torch.device | None = None) -> bool:
+    """Let the peaks begin anew at what the process holds now, before a trial of several; True where Linux can."""
+    if device is not None and device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -39,3 +43,8 @@ def peak_mb() -> float:
     except (OSError, IndexError):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak / (2**20 if sys.platform == "darwin" else 1024)
+
+
+def gpu_peak_mb(device: torch.device) -> float | None:
+    """The most memory of tensors on a GPU since `forget_peak`, in MB; None on a CPU."""
+    return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None

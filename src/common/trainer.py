@@ -16,6 +16,9 @@ from common.abstract_recommender import AbstractRecommender
 from common.state import Attributes, random_states, set_random_states
 from utils.errors import Diverged
 
+READ_FROM_GPU = 64
+"""Steps from one look at the losses to the next on a GPU, where each look waits for all that was asked of it."""
+
 OPTIMISERS = {
     "adam": torch.optim.Adam,
     "sgd": torch.optim.SGD,
@@ -116,6 +119,7 @@ class Trainer:
             self.optimiser, lambda epoch: gamma ** (epoch / step)
         )
         self._best_weights: dict[str, Tensor] = {}
+        self.read_every = READ_FROM_GPU if any(p.is_cuda for p in model.parameters()) else 1
         self._attributes = Attributes(model)
         self._best_attributes: dict[str, Any] = {}
         # Some models score with what their last training batch left: those weights alone are another model. A file
@@ -222,22 +226,31 @@ class Trainer:
 
     def train_on(self, batches: Iterable[Tensor], epoch: int) -> float:
         """A step on each of the batches; their mean loss. Raises Diverged."""
-        total, n_batches = 0.0, 0
+        losses: list[float] = []
+        waiting: list[Tensor] = []
         for batch in batches:
             self.optimiser.zero_grad(set_to_none=self.config["zero_grad"] == "none")
             loss = self.model.calculate_loss(batch)
             loss = sum(loss) if isinstance(loss, tuple) else loss
-            value = loss.item()
-            if not math.isfinite(value):
-                raise Diverged(
-                    f"the loss of {type(self.model).__name__} is {value} in batch {n_batches + 1} of epoch {epoch}; "
-                    f"lower learning_rate (now {self.config['learning_rate']}) or check the features"
-                )
+            waiting.append(loss.detach().reshape(()))
+            if len(waiting) >= self.read_every:
+                self._read(waiting, losses, epoch)
             loss.backward()
             self._clip_gradients()
             self.optimiser.step()
-            total, n_batches = total + value, n_batches + 1
-        return total / max(n_batches, 1)
+        self._read(waiting, losses, epoch)
+        return sum(losses) / max(len(losses), 1)
+
+    def _read(self, waiting: list[Tensor], losses: list[float], epoch: int) -> None:
+        """Move losses from the device to the others, which waits for all steps so far. Raises Diverged."""
+        for value in torch.stack(waiting).tolist() if waiting else ():
+            losses.append(value)
+            if not math.isfinite(value):
+                raise Diverged(
+                    f"the loss of {type(self.model).__name__} is {value} in batch {len(losses)} of epoch {epoch}; "
+                    f"lower learning_rate (now {self.config['learning_rate']}) or check the features"
+                )
+        waiting.clear()
 
     def _clip_gradients(self) -> None:
         limit = self.config["clip_grad_norm"]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 from toys import ToyConfig
+from waits import Waits
 
 from common.abstract_recommender import AbstractRecommender
 from common.trainer import Allowance, EarlyStopping, Trainer, make_optimiser
@@ -238,3 +239,20 @@ def test_a_model_that_declares_its_settings_scores_by_its_weights_alone():
     model = Declared()
     assert trainer(model, epochs=3).fit(BATCHES, scores([0.9, 0.1, 0.1])).attributes == {}
     assert model.steps == 3 * len(BATCHES)
+
+
+def test_losses_are_read_once_in_a_while_on_a_gpu():
+    one = trainer()
+    one.read_every = 3
+    with Waits() as waits:
+        loss = one.train_on([torch.ones(3, 2)] * 7, 1)
+    assert waits.seen == []
+    assert loss == trainer().train_on([torch.ones(3, 2)] * 7, 1)
+
+
+def test_a_loss_that_is_read_late_is_told_of_with_its_batch():
+    one = trainer()
+    one.read_every = 64
+    batches = [torch.ones(3, 2), torch.full((3, 2), math.nan), torch.ones(3, 2)]
+    with pytest.raises(Diverged, match="is nan in batch 2 of epoch 5"):
+        one.train_on(batches, 5)

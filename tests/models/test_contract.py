@@ -10,6 +10,7 @@ import torch
 from dense_references import REFERENCES, World
 from torch.testing import assert_close
 from toys import ToyDataset, ToyModality
+from waits import Waits
 
 from common.registry import get_model, list_models, record
 from common.trainer import Trainer
@@ -90,6 +91,16 @@ class TestContract:
             model.generator.manual_seed(0)
             losses.append(trainer.train_on([batch], 1))
         assert losses == sorted(losses, reverse=True) and losses[3] < losses[0]
+
+    def test_a_step_waits_for_a_gpu_only_to_learn_the_distinct_ids_of_its_batch(self, name):
+        model, batches, config = build(name)
+        model.pre_epoch_processing()
+        model.train()
+        trainer, batch = Trainer(config, model), next(iter(batches))
+        trainer.train_on([batch], 1)  # the first of an epoch may build a graph
+        with Waits() as waits:
+            trainer.train_on([batch], 1)
+        assert set(waits.seen) <= {"_unique2"} and len(waits.seen) <= 2
 
     def test_one_step_equals_a_plain_dense_reference_step(self, name):
         assert name in REFERENCES, (

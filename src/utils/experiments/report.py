@@ -139,6 +139,11 @@ def last_block(config: Config, result: TrialResult, folder: Path) -> list[str]:
         f"({seconds['train_epoch']:.2f} s + {seconds['valid_epoch']:.2f} s validation per epoch), "
         f"test {seconds['test']:.1f} s; "
         f"peak memory {result.peak_memory_mb:,.0f} MB"
+        + (
+            f", on the GPU {result.peak_gpu_memory_mb:,.0f} MB"
+            if result.peak_gpu_memory_mb is not None
+            else ""
+        )
     )
     return [*lines, f"files      {folder}"]
 

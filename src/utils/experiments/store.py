@@ -72,6 +72,7 @@ class TrialResult:
     frozen: int
     seconds: dict[str, float]
     peak_memory_mb: float
+    peak_gpu_memory_mb: float | None = None
     folder: str | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)

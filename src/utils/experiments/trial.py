@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import platform
 import random
 import sys
@@ -19,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from common.abstract_recommender import AbstractRecommender
-from common.memory import forget_peak, peak_mb
+from common.memory import forget_peak, gpu_peak_mb, peak_mb
 from common.registry import check_pairing, get_model
 from common.trainer import Epoch, Fit, Trainer
 from utils.data.batches import TrainDataLoader
@@ -44,6 +45,15 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def prefer_determinism(config: Config) -> None:
+    """On a GPU, the same bits each time if `deterministic` says so; on a CPU they are the same anyway."""
+    if config["device"].type == "cuda":
+        os.environ.setdefault(
+            "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+        )  # what cuBLAS needs for it, read when it starts
+        torch.use_deterministic_algorithms(config["deterministic"])
 
 
 def build(config: Config, dataset: Dataset) -> tuple[AbstractRecommender, TrainDataLoader]:
@@ -73,7 +83,8 @@ def run_trial(
     """
     key = Key(dataset.name, config["model"], trial_id(config, dataset))
     with threads(config["threads"]), _logged_to(store, key):
-        forget_peak()
+        forget_peak(config["device"])
+        prefer_determinism(config)
         started = time.perf_counter()
         model, batches = build(config, dataset)
         for line in report.first_block(config, dataset, model):
@@ -105,6 +116,7 @@ def run_trial(
             frozen=frozen,
             seconds=_seconds(fit, build=built - started, test=time.perf_counter() - trained),
             peak_memory_mb=peak_mb(),
+            peak_gpu_memory_mb=gpu_peak_mb(config["device"]),
             history=[asdict(epoch) for epoch in fit.epochs],
             environment=environment(config, dataset),
         )

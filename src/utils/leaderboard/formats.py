@@ -146,6 +146,7 @@ def _record(dataset: str, row: Row, names: Sequence[str]) -> dict[str, Any]:
         "seconds per epoch": row.seconds_per_epoch,
         "seconds of training": row.seconds_training,
         "peak memory MB": row.peak_memory_mb,
+        "peak GPU memory MB": row.mean(lambda result: result.peak_gpu_memory_mb),
         "settings": json.dumps(row.chosen) if row.runs else None,
     }
 
