@@ -34,10 +34,10 @@ class Setting:
 GROUPS: dict[str, tuple[Setting, ...]] = {
     "machine and files": (
         Setting("use_gpu", bool, "train on CUDA where there is a GPU"),
+        Setting("gpu_id", int, "index of the GPU", "not negative"),
         Setting(
             "deterministic", bool, "on a GPU the same bits each time, at some cost; on a CPU they are anyway"
         ),
-        Setting("gpu_id", int, "index of the GPU", "not negative"),
         Setting(
             "threads",
             int | None,
