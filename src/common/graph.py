@@ -419,5 +419,28 @@ def info_nce(anchors: Tensor, positives: Tensor, temperature: float) -> Tensor:
     anchors, positives (n, d): row n of both is one node in two views, the other rows are the negatives.
     It stands here and not with the losses so that this file alone carries a contrastive model to MMRec.
     """
-    anchors, positives = F.normalize(anchors, dim=1) / temperature, F.normalize(positives, dim=1)
-    return (torch.logsumexp(anchors @ positives.T, dim=1) - (anchors * positives).sum(1)).mean()
+    return _InfoNCE.apply(
+        F.normalize(anchors, dim=1) / temperature, F.normalize(positives, dim=1), temperature
+    )
+
+
+class _InfoNCE(torch.autograd.Function):
+    """Of rows a (n, d) of length 1 / t and p (n, d) of length 1: one (n, n) matrix for both directions, in place."""
+
+    @staticmethod
+    def forward(ctx, a: Tensor, p: Tensor, temperature: float) -> Tensor:
+        weights = a @ p.T
+        # No product is above 1 / t, which spares a search for the largest; below .025 powers could all be 0.
+        shift = 1 / temperature if temperature >= 0.025 else weights.amax(1, keepdim=True)
+        weights.sub_(shift).exp_()
+        total = weights.sum(1, keepdim=True)
+        ctx.save_for_backward(a, p, weights, total)
+        return (total.log() + shift - (a * p).sum(1, keepdim=True)).mean()
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        a, p, weights, total = ctx.saved_tensors
+        one = grad / len(a)
+        grad_a = (weights @ p).mul_(one / total).sub_(p * one)
+        grad_p = (weights.T @ (a * (one / total))).sub_(a * one)
+        return grad_a, grad_p, None

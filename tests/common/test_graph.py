@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -301,6 +302,27 @@ def test_stable_topk_orders_ties_by_column(values, k):
 
 
 # ------------------------------------------------------------------------------------------------- contrast
+
+
+@pytest.mark.parametrize("temperature", [0.001, 0.02, 0.2, 1.0, 50.0])
+@pytest.mark.parametrize("opposite", [False, True])
+def test_info_nce_and_its_gradients_are_those_of_the_formula(temperature, opposite):
+    draw = torch.Generator().manual_seed(3)
+    one = torch.randn(30, 8, generator=draw, dtype=torch.float64)
+    other = -one if opposite else torch.randn(30, 8, generator=draw, dtype=torch.float64)
+    results = []
+    for dtype, loss in ((torch.float64, _plain_info_nce), (torch.float32, g.info_nce)):
+        views = [view.detach().to(dtype, copy=True).requires_grad_() for view in (one, other)]
+        value = 3 * loss(*views, temperature)
+        value.backward()
+        results.append([value.detach().double(), *(view.grad.double() for view in views)])
+    for exact, ours in zip(*results, strict=True):
+        assert_close(ours, exact, rtol=2e-5, atol=2e-5 * float(exact.abs().max()) + 1e-12)
+
+
+def _plain_info_nce(anchors, positives, temperature):
+    cosine = F.cosine_similarity(anchors[:, None], positives[None], dim=2) / temperature
+    return F.cross_entropy(cosine, torch.arange(len(cosine)))
 
 
 def test_info_nce_oracles():
