@@ -27,14 +27,14 @@ UNUSED = ("torchvision", "PIL", "lmdb", "cv2")
 
 
 class _Empty(ModuleType):
-    """A module of which any name can be imported."""
+    """A module of which any name can be imported, which has any name in its turn."""
 
     __path__: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return type(name, (), {})
+        return _Empty(name)
 
 
 class _Unused:

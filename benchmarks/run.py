@@ -47,8 +47,11 @@ EMPTY = "empty"
 COLUMNS = ("load", "graphs", "train", "validation", "epoch", "test", "memory")
 
 
-def measure(case: str, size: str, epochs: int) -> Figures:
-    """Seconds of loading, of building model and graphs without any cache, per epoch, and peak memory in MB."""
+def measure(case: str, size: str, epochs: int, cache: Path | None = None) -> Figures:
+    """Seconds of loading, of building model and graphs, per epoch, and peak memory in MB.
+
+    kNN graphs are those of the folder `cache`, if they are there; without a folder they are built.
+    """
     import tempfile
 
     from common.memory import keep_freed_memory
@@ -61,8 +64,8 @@ def measure(case: str, size: str, epochs: int) -> Figures:
 
     keep_freed_memory()
     model_name, settings = CASES[case]
-    with tempfile.TemporaryDirectory() as cache:
-        places = {"data_path": str(OUT / "data"), "cache_path": cache, "epochs": epochs + 1}
+    with tempfile.TemporaryDirectory() as scratch:
+        places = {"data_path": str(OUT / "data"), "cache_path": str(cache or scratch), "epochs": epochs + 1}
         config = Config(model_name, size, settings | places, model_settings=get_model(model_name).settings)
         started = time.perf_counter()
         dataset = Dataset.load(config)
@@ -111,9 +114,13 @@ def settings_of(case: str, size: str) -> dict[str, Any]:
     }
 
 
-def run(case: str, size: str, epochs: int, threads: int, mmrec: Path | None = None) -> Figures:
+def run(
+    case: str, size: str, epochs: int, threads: int, mmrec: Path | None = None, cache: Path | None = None
+) -> Figures:
     """Figures of a case from a process of its own, ours or those of an MMRec checkout; exits where it fails."""
     command = [sys.executable, __file__, "--size", size, "--epochs", str(epochs), "--one", case]
+    if cache is not None:
+        command += ["--cache", cache]
     if mmrec is not None:
         settings = json.dumps(settings_of(case, size))
         script = Path(__file__).with_name("mmrec.py")
@@ -167,6 +174,9 @@ def main() -> None:
     )
     parser.add_argument("--mmrec", type=Path, metavar="PATH", help="an MMRec checkout to time beside ours")
     parser.add_argument("--mmrec-epochs", type=int, default=1, help="its counted epochs (default 1)")
+    parser.add_argument(
+        "--cache", type=Path, metavar="FOLDER", help="kNN graphs that are there are not built anew"
+    )
     parser.add_argument("--compare", type=Path, metavar="FILE", help="figures of an earlier --json")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     parser.add_argument("--one", help=argparse.SUPPRESS)  # the child process of one case
@@ -175,7 +185,7 @@ def main() -> None:
         print(json.dumps({"memory": memory()}))
         return
     if args.one:
-        print(json.dumps(measure(args.one, args.size, args.epochs)))
+        print(json.dumps(measure(args.one, args.size, args.epochs, args.cache)))
         return
     if args.size not in synthetic.SIZES:
         parser.error(f"unknown size {args.size}; there are {', '.join(synthetic.SIZES)}")
@@ -184,7 +194,7 @@ def main() -> None:
     ours: dict[str, Figures] = {}
     theirs: dict[str, Figures] = {}
     for case in args.models:
-        ours[case] = run(case, args.size, args.epochs, args.threads)
+        ours[case] = run(case, args.size, args.epochs, args.threads, cache=args.cache)
         print(line(case, ours[case]), flush=True)
         if args.mmrec and case not in NOT_IN_MMREC:
             theirs[case] = run(case, args.size, args.mmrec_epochs, args.threads, args.mmrec)

@@ -17,8 +17,9 @@ def main(argv: list[str] | None = None) -> int:
     """
     signal.signal(signal.SIGTERM, _end)
     words = sys.argv[1:] if argv is None else argv
+    command = words[0] if words and words[0] in COMMANDS else None
+    goes_on = "; the same command goes on from here" if command is None or COMMANDS[command].resumes else ""
     try:
-        command = words[0] if words and words[0] in COMMANDS else None
         status = run_command(command, words[1:]) if command else train.run(words)
         sys.stdout.flush()
         return status
@@ -26,10 +27,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print(f"stopped{goes_on}", file=sys.stderr)
         return 130
     except _Ended:
-        print("told to end; the same command goes on from here", file=sys.stderr)
+        print(f"told to end{goes_on}", file=sys.stderr)
         return 143
     except BrokenPipeError:  # whoever read the output, `head` for one, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""The commands beside training: what is done with finished trials, and a model taken elsewhere."""
+"""The commands beside training: data sets made and checked, finished trials used, a model taken elsewhere."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class Command:
     module: str
     add_arguments: str
     run: str
+    resumes: bool = False
+    """Whether the same command goes on where it was stopped."""
 
 
 COMMANDS = {
@@ -48,6 +50,15 @@ COMMANDS = {
         "add_export_arguments",
         "export_command",
     ),
+    "prepare": Command(
+        "Make a data set: filter, re-index and split interactions, with a data card, from Amazon's files or a table.",
+        "python main.py prepare amazon --reviews FILE [--meta FILE] [--image-features FILE] -d NAME | "
+        "table --interactions FILE --user-col NAME --item-col NAME ... -d NAME [--split NAME] [--dry-run] "
+        "[data_path=...]",
+        "utils.preparing.command",
+        "add_arguments",
+        "run",
+    ),
     "check": Command(
         "Verify everything about data sets that can make numbers wrong, with the fix for each fault; writes nothing.",
         "python main.py check -d DATA_SET [DATA_SET ...] [--strict] [data_path=...]",
@@ -69,6 +80,7 @@ COMMANDS = {
         "utils.media.command",
         "add_features_arguments",
         "features_command",
+        resumes=True,
     ),
     "plugin": Command(
         "Copy TMFUN into an MMRec checkout, where it runs as MMRec's own models do.",

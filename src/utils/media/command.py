@@ -28,6 +28,7 @@ from utils.media.place import TAKES, Place, find_place
 from utils.media.tables import Line, read_table, read_texts
 from utils.media.vector_store import NAME as FEATURES
 from utils.media.vector_store import VectorStore
+from utils.preparing.card import refresh_card
 
 __all__ = ["TAKES", "add_features_arguments", "add_media_arguments", "features_command", "media_command"]
 
@@ -127,6 +128,8 @@ def features_command(arguments: argparse.Namespace, overrides: Mapping[str, Any]
             _check_any(media, place, kind)
             _make(place, media, vectors, kind, encoder, files[kind])
         _report(place, media, vectors)
+        with place.writing():
+            refresh_card(place.folder)
     return 0
 
 

@@ -106,6 +106,13 @@ def test_media_and_then_features(toys, call, loaded):
     assert report["files"]["text_feat.npy"]["about"]["name"] == "hash"
 
 
+def test_the_card_of_the_data_tells_of_new_features(toys, call, loaded, monkeypatch):
+    told = []
+    monkeypatch.setattr("utils.media.command.refresh_card", told.append)
+    assert call("features", *TEXT)[0] == 0
+    assert told == [toys]
+
+
 def test_what_is_there_is_not_made_again(toys, call, loaded):
     call("features", *TEXT, *IMAGE)
     before, files = vectors_of(toys), {path.name: path.read_bytes() for path in toys.glob("*.npy")}
