@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 MASKED = -1e10
 """Score of a masked item, MMRec's; an item scored this low or lower is never recommended."""
 
-BLOCK_SCORES = 2**27
-"""Scores at a time at most, half a gigabyte, whatever eval_batch_size says: with a million items 134 users."""
+BLOCK_SCORES = 2**26
+"""Scores at a time at most, a quarter of a gigabyte, whatever eval_batch_size says: with a million items 67 users."""
 
 FEW = 3
 """Up to this many relevant items per user, ranks take less time than lists (about 4 is even, on a CPU)."""
