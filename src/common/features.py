@@ -19,6 +19,9 @@ class ProjectedFeatures(nn.Module):
     MMRec trains the raw features of most models, which makes up most of their weights.
     """
 
+    row_gradients = False
+    """Whether the gradient of the raw features is a list of rows, for `common.adam`; the trainer says so."""
+
     def __init__(self, features: Tensor, size: int, trainable: bool = True):
         super().__init__()
         if trainable:
@@ -29,7 +32,9 @@ class ProjectedFeatures(nn.Module):
 
     def forward(self, items: Tensor | None = None) -> Tensor:
         """Projections (n, size) of the items (n,), best given once each; of all items without."""
-        return self.linear(self.raw if items is None else F.embedding(items, self.raw))
+        if items is None:
+            return self.linear(self.raw)
+        return self.linear(F.embedding(items, self.raw, sparse=self.row_gradients and self.raw.requires_grad))
 
 
 def side_by_side(modalities: Sequence[Modality]) -> Tensor:

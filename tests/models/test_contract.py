@@ -12,6 +12,8 @@ from torch.testing import assert_close
 from toys import ToyDataset, ToyModality
 from waits import Waits
 
+from common.adam import RowAdam
+from common.features import ProjectedFeatures
 from common.registry import get_model, list_models, record
 from common.trainer import Trainer
 from utils.config import Config
@@ -169,3 +171,29 @@ class TestContract:
 
 def test_there_are_models():
     assert {"BPR", "LightGCN", "VBPR", "LATTICE", "BM3", "FREEDOM", "TMFUN"} <= set(MODELS)
+
+
+def train_by_adam(name: str, monkeypatch, by_rows: bool) -> dict[str, torch.Tensor]:
+    monkeypatch.setattr(RowAdam, "takes_rows", by_rows)
+    model, batches, config = build(name, learner="adam", learning_rate=0.01)
+    trainer = Trainer(config, model)
+    tables = [module for module in model.modules() if isinstance(module, ProjectedFeatures)]
+    assert tables and all(table.row_gradients == by_rows for table in tables)
+    for epoch in range(2):
+        model.train()
+        model.pre_epoch_processing()
+        trainer.train_on(batches, epoch)
+    return {n: w.clone() for n, w in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", ["BM3", "FREEDOM"])
+def test_models_learn_the_same_bits(name, monkeypatch):
+    dense, by_rows = (train_by_adam(name, monkeypatch, flag) for flag in (False, True))
+    assert all(torch.equal(dense[weight], by_rows[weight]) for weight in dense)
+
+
+@pytest.mark.parametrize("settings", [{"learner": "sgd"}, {"clip_grad_norm": 1.0}, {"zero_grad": "zeros"}])
+def test_gradients_are_dense_where_something_else_looks_at_them(settings):
+    model, _, config = build("BM3", **{"learner": "adam"} | settings)
+    Trainer(config, model)
+    assert not any(m.row_gradients for m in model.modules() if isinstance(m, ProjectedFeatures))

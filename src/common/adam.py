@@ -1,0 +1,81 @@
+"""Adam that takes the gradients of a table by its rows: the same steps as dense Adam's, with fewer bytes moved.
+
+A batch gives gradients to the rows of a feature table that it contains, and Adam moves all others too, by their
+momentum. Written out, such a gradient is as large as the table, most of it zeros that are written, read and added up.
+Here it stays a list of rows, and every block of the table meets its part of it in the processor's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.optim.adam import Adam
+
+BLOCK = 2**20
+"""Entries of a table that are updated at a time; from 2**18 to 2**22 the time is the same within 10 %."""
+
+VECTOR = 16
+"""Numbers that the processor takes at once, at most: what is left over may be rounded otherwise."""
+
+
+class RowAdam(Adam):
+    """Fused Adam on the CPU; a parameter (R, F) with a gradient sparse in its rows gets the bits of a dense one."""
+
+    @property
+    def takes_rows(self) -> bool:
+        """Whether its parameters are where it knows how: on the CPU, for its fused form."""
+        groups = self.param_groups
+        return all(
+            group["fused"] and all(p.device.type == "cpu" for p in group["params"]) for group in groups
+        )
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        tables = [
+            (group, parameter, parameter.grad)
+            for group in self.param_groups
+            for parameter in group["params"]
+            if parameter.grad is not None and parameter.grad.is_sparse
+        ]
+        for _, parameter, _ in tables:
+            parameter.grad = None  # which dense Adam passes over
+        loss = super().step(closure)
+        for group, parameter, grad in tables:
+            self._step_by_rows(group, parameter, grad)
+            parameter.grad = grad
+        return loss
+
+    def _step_by_rows(self, group: dict, parameter: Tensor, grad: Tensor) -> None:
+        state = self.state[parameter]
+        if not state:  # as dense Adam begins
+            state["step"] = torch.zeros((), dtype=torch.float32)
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        state["step"] += 1
+        rows, values = _ascending(grad)
+        n, width = parameter.shape
+        block = VECTOR * max(1, BLOCK // (VECTOR * width))
+        scratch = parameter.new_zeros(block, width)
+        starts = torch.arange(0, n + block, block)
+        bounds = torch.searchsorted(rows, starts).tolist()
+        for number, start in enumerate(range(0, n, block)):
+            stop, mine = min(start + block, n), slice(bounds[number], bounds[number + 1])
+            here = rows[mine] - start
+            scratch.index_copy_(0, here, values[mine])
+            torch._fused_adam_(
+                [parameter[start:stop]], [scratch[: stop - start]], [state["exp_avg"][start:stop]],
+                [state["exp_avg_sq"][start:stop]], [], [state["step"]], lr=group["lr"], beta1=group["betas"][0],
+                beta2=group["betas"][1], weight_decay=group["weight_decay"], eps=group["eps"], amsgrad=False,
+                maximize=False,
+            )  # fmt: skip
+            scratch.index_fill_(0, here, 0)
+
+
+def _ascending(grad: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows (n,) of a sparse gradient, each once and rising, and their values (n, F)."""
+    rows = grad._indices()[0]
+    if bool((rows[1:] > rows[:-1]).all()):
+        return rows, grad._values()
+    grad = grad.coalesce()
+    return grad.indices()[0], grad.values()
