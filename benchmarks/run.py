@@ -76,8 +76,9 @@ def measure(case: str, size: str, epochs: int, cache: Path | None = None) -> Fig
     fit = Trainer(config, model).fit(batches, lambda: means(evaluator.validate(model)))
     tested = time.perf_counter()
     evaluator.test(model, LIST_LENGTH)
-    train = statistics.median(epoch.train_seconds for epoch in fit.epochs[1:])
-    validation = statistics.median(epoch.valid_seconds for epoch in fit.epochs[1:])
+    counted = fit.epochs[1:] or fit.epochs
+    train = statistics.median(epoch.train_seconds for epoch in counted)
+    validation = statistics.median(epoch.valid_seconds for epoch in counted)
     return {
         "load": loaded - started,
         "graphs": built - loaded,
@@ -168,7 +169,12 @@ def main() -> None:
     parser.add_argument(
         "--models", nargs="+", choices=CASES, default=list(CASES), metavar="CASE", help=", ".join(CASES)
     )
-    parser.add_argument("--epochs", type=int, default=3, help="counted epochs (default 3)")
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        default=3,
+        help="counted epochs (default 3), behind one that is not; 0: that one",
+    )
     parser.add_argument(
         "--threads", type=int, default=os.cpu_count(), help="torch threads (default: all cores)"
     )
