@@ -369,7 +369,7 @@ def test_a_sweep_shows_every_study_and_chooses_on_the_content_as_it_is(places, l
     assert "\nVBPR (modality_ablation=image)  " in table and "\nVBPR: reg_weight=" in table
 
 
-def test_the_error_class_of_a_study_is_the_users(load):
+def test_a_rate_that_leaves_no_item_with_content_is_an_error(load):
     with pytest.raises(UserError, match="leaves no item"):
         data = load(missing_rate=0.999)
         data.modalities["image"].features()
