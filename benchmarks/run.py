@@ -45,6 +45,8 @@ EMPTY = "empty"
 """The case of a program that has loaded its libraries and nothing else."""
 
 COLUMNS = ("load", "graphs", "train", "validation", "epoch", "test", "memory")
+ON_GPU = "gpu memory"
+"""A column more where there is one: the peak of the tensors there, in MB."""
 
 
 def measure(case: str, size: str, epochs: int, cache: Path | None = None) -> Figures:
@@ -54,7 +56,7 @@ def measure(case: str, size: str, epochs: int, cache: Path | None = None) -> Fig
     """
     import tempfile
 
-    from common.memory import keep_freed_memory
+    from common.memory import gpu_peak_mb, keep_freed_memory
     from common.registry import get_model
     from common.trainer import Trainer
     from utils.config import Config
@@ -79,7 +81,7 @@ def measure(case: str, size: str, epochs: int, cache: Path | None = None) -> Fig
     counted = fit.epochs[1:] or fit.epochs
     train = statistics.median(epoch.train_seconds for epoch in counted)
     validation = statistics.median(epoch.valid_seconds for epoch in counted)
-    return {
+    figures = {
         "load": loaded - started,
         "graphs": built - loaded,
         "train": train,
@@ -88,6 +90,8 @@ def measure(case: str, size: str, epochs: int, cache: Path | None = None) -> Fig
         "test": time.perf_counter() - tested,
         "memory": memory(),
     }
+    on_gpu = gpu_peak_mb(config["device"])
+    return figures if on_gpu is None else figures | {ON_GPU: on_gpu}
 
 
 def memory() -> float:
@@ -137,8 +141,13 @@ def run(
     return json.loads(child.stdout.splitlines()[-1])
 
 
-def table(rows: Mapping[str, Figures], columns: Sequence[str] = COLUMNS, digits: int = 2) -> str:
+def columns_of(row: Figures) -> Sequence[str]:
+    return [name for name in (*COLUMNS, ON_GPU) if name in row]
+
+
+def table(rows: Mapping[str, Figures], digits: int = 2) -> str:
     """Markdown; seconds, and memory in MB."""
+    columns = columns_of(next(iter(rows.values())))
     lines = ["| model | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for case, row in rows.items():
         cells = [f"{row[name]:,.0f}" if row[name] >= 100 else f"{row[name]:.{digits}f}" for name in columns]
@@ -149,7 +158,11 @@ def table(rows: Mapping[str, Figures], columns: Sequence[str] = COLUMNS, digits:
 def ratios(others: Mapping[str, Figures], ours: Mapping[str, Figures]) -> dict[str, Figures]:
     """Theirs divided by ours, of the cases that both have: above 1 ours is the faster, or the smaller."""
     return {
-        case: {name: others[case][name] / max(row[name], 1e-9) for name in COLUMNS}
+        case: {
+            name: others[case][name] / max(row[name], 1e-9)
+            for name in columns_of(row)
+            if name in others[case]
+        }
         for case, row in ours.items()
         if case in others
     }
@@ -224,7 +237,7 @@ def main() -> None:
 
 
 def line(name: str, row: Figures) -> str:
-    return f"{name:18}" + "  ".join(f"{column} {row[column]:.2f}" for column in COLUMNS)
+    return f"{name:18}" + "  ".join(f"{column} {row[column]:.2f}" for column in columns_of(row))
 
 
 if __name__ == "__main__":

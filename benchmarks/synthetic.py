@@ -32,7 +32,7 @@ def write(folder: Path, size: Size, seed: int = 0) -> None:
     """Interactions with power-law popularity, split 74 : 13 : 13 as the real sets, and clustered features."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
-    users, items = _pairs(size, rng)
+    users, items = pairs(size, rng)
     labels = rng.choice(3, size=len(users), p=[0.74, 0.13, 0.13])
     _, first_of_user = np.unique(users, return_index=True)
     labels[first_of_user] = 0  # every user trains
@@ -44,7 +44,7 @@ def write(folder: Path, size: Size, seed: int = 0) -> None:
         _write_features(folder / f"{name}_feat.npy", size.items, width, rng)
 
 
-def _pairs(size: Size, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def pairs(size: Size, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Distinct user-item pairs, by user: items by a power law, at least five of each user."""
     popularity = 1 / np.arange(1, size.items + 1) ** 0.8
     n_drawn = int(size.interactions * 1.3)
