@@ -1,7 +1,8 @@
-"""How time and memory grow: `python benchmarks/growth.py [--models ...] [--out docs]`.
+"""How time and memory grow: `python benchmarks/growth.py [--models ...] [--factors ...] [--out FOLDER]`.
 
 Every case at a quarter, half, once, twice and four times the size of Amazon Baby, users, items and interactions alike,
-with narrower features; writes growth.svg and prints a table with the exponents of fitted power laws.
+with narrower features; writes growth.json, growth.svg and prints a table with the exponents of fitted power laws. What
+growth.json has already is kept where it is not asked for again: `--factors 4` measures the largest size anew.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
     return float(np.polyfit(x, y, 1)[0])
 
 
-def plot(path: Path, sizes: Sequence[int], cases: Mapping[str, list[bench.Figures]]) -> None:
+def plot(path: Path, cases: Mapping[str, Mapping[str, bench.Figures]]) -> None:
     """A panel per quantity against interactions, both axes logarithmic."""
     import matplotlib
 
@@ -64,44 +65,53 @@ def plot(path: Path, sizes: Sequence[int], cases: Mapping[str, list[bench.Figure
                 "markersize": 4,
                 "linewidth": 1,
             }
-            panel.plot(sizes, [row[name] for row in rows], label=case, **style)
+            panel.plot(*points(rows, name), label=case, **style)
         panel.set(xscale="log", yscale="log", title=title, xlabel="interactions")
         panel.grid(alpha=0.3)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=9, frameon=False)
     figure.savefig(path, metadata={"Date": None})
 
 
+def points(rows: Mapping[str, bench.Figures], quantity: str) -> tuple[list[int], list[float]]:
+    """Interactions, ascending, and a quantity of a case there."""
+    sizes = sorted(map(int, rows))
+    return sizes, [rows[str(size)][quantity] for size in sizes]
+
+
+def table(cases: Mapping[str, Mapping[str, bench.Figures]]) -> str:
+    """Markdown: the exponents of every case."""
+    titles = [f"{title}: exponent" for title in QUANTITIES.values()]
+    lines = ["| model | " + " | ".join(titles) + " |", "|---" * (len(titles) + 1) + "|"]
+    for case, rows in cases.items():
+        powers = [exponent(*points(rows, name)) for name in QUANTITIES]
+        lines.append(f"| {case} | " + " | ".join("-" if np.isnan(p) else f"{p:.2f}" for p in powers) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=bench.CASES, default=list(bench.CASES), metavar="CASE")
+    parser.add_argument("--factors", nargs="+", type=float, default=FACTORS, help=f"default {FACTORS}")
     parser.add_argument("--epochs", type=int, default=2, help="counted epochs (default 2)")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--out", type=Path, default=bench.OUT, help="folder for growth.svg and growth.json")
+    parser.add_argument("--out", type=Path, default=bench.OUT, help="folder of growth.json and growth.svg")
     args = parser.parse_args()
-    cases: dict[str, list[bench.Figures]] = {case: [] for case in args.models}
-    interactions = []
-    for factor in FACTORS:
+    args.out.mkdir(parents=True, exist_ok=True)
+    kept = args.out / "growth.json"
+    # of every case the figures by interactions
+    cases: dict[str, dict[str, bench.Figures]] = json.loads(kept.read_text()) if kept.exists() else {}
+    for factor in args.factors:
         name, size = f"baby-x{factor:g}", scaled(factor)
         bench.write_data(name, size)
-        interactions.append(size.interactions)
-        empty = bench.run("empty", name, 1, args.threads)["memory"]
+        empty = bench.run(bench.EMPTY, name, 1, args.threads)["memory"]
         for case in args.models:
             row = bench.run(case, name, args.epochs, args.threads)
-            cases[case].append(row | {"memory": row["memory"] - empty})
+            figures = row | {"memory": row["memory"] - empty}
+            cases.setdefault(case, {})[str(size.interactions)] = figures
+            kept.write_text(json.dumps(cases, indent=1))
             print(f"{size.interactions:>9,} {bench.line(case, row)}", flush=True)
-    lines = [
-        "| model | " + " | ".join(f"{title}: exponent" for title in QUANTITIES.values()) + " |",
-        "|---|---|---|---|",
-    ]
-    for case, rows in cases.items():
-        powers = (exponent(interactions, [row[name] for row in rows]) for name in QUANTITIES)
-        lines.append(f"| {case} | " + " | ".join("-" if np.isnan(p) else f"{p:.2f}" for p in powers) + " |")
-    print("\n" + "\n".join(lines))
-    args.out.mkdir(parents=True, exist_ok=True)
-    plot(args.out / "growth.svg", interactions, cases)
-    (args.out / "growth.json").write_text(
-        json.dumps({"interactions": interactions, "cases": cases}, indent=1)
-    )
+    print("\n" + table(cases))
+    plot(args.out / "growth.svg", cases)
 
 
 if __name__ == "__main__":

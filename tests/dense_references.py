@@ -158,17 +158,28 @@ def tmfun(w: Weights, batch: Tensor, world: World) -> Tensor:
     d, q = c["embedding_size"], w["item_embedding.weight"]
     prior = torch.tensor([c["item_graph_weight"][m] for m in world.features])
     graphs = [binary_graph(x, c["knn_k"]) for x in world.features.values()]
+    mixed = sum(p * graph for p, graph in zip(prior, graphs, strict=True))
     users, g = split(world, layer_mean(a_hat(world.kept), ego(w), c["n_ui_layers"]))
-    h = [graph @ q for graph in graphs]
-    logits = [(linear(w, "query", g) * linear(w, "key", x)).sum(1) / d**0.5 for x in h]
-    alpha = torch.softmax(torch.stack(logits) + prior.log()[:, None], 0)
-    early = sum(a[:, None] * x for a, x in zip(alpha, h, strict=True))
-    similar = sum(p * graph for p, graph in zip(prior, graphs, strict=True)) @ q
-    content = (early + similar) / 2
+
+    def contents(interaction: Tensor, h: list[Tensor], similar: Tensor) -> Tensor:
+        logits = [(linear(w, "query", interaction) * linear(w, "key", x)).sum(1) / d**0.5 for x in h]
+        alpha = torch.softmax(torch.stack(logits) + prior.log()[:, None], 0)
+        early = sum(a[:, None] * x for a, x in zip(alpha, h, strict=True))
+        return (early + similar) / 2
+
+    h, similar = [graph @ q for graph in graphs], mixed @ q
+    content = contents(g, h, similar)
+    others = world.r[batch[0]].clone()  # the items of each triple's user, but for the triple's own
+    others[torch.arange(len(others)), batch[1]] = 0
+    means = others / others.sum(1, keepdim=True).clamp(min=1)
+    x = users[batch[0]]
+    x = x + c["user_modality_weight"] * contents(x, [means @ part for part in h], means @ similar)
+    items = g + content
+    margin = (x * items[batch[1]]).sum(1) - (x * items[batch[2]]).sum(1)
     present = batch[1].unique()
     view, other = F.normalize(content[present], dim=1), F.normalize(g[present], dim=1)
     contrast = F.cross_entropy(view @ other.T / c["cl_temperature"], torch.arange(len(present)))
-    return rank(users, g + content, batch) + c["cl_weight"] * contrast
+    return -F.logsigmoid(margin).mean() + c["cl_weight"] * contrast
 
 
 REFERENCES = {

@@ -11,6 +11,7 @@ READS = (
     "unique_consecutive",
     "unique_dim",
     "masked_select",
+    "repeat_interleave",
     "equal",
 )
 

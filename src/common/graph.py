@@ -73,6 +73,16 @@ class SparseMatrix:
         other._rows, other._transposed_pattern = self.rows, self._transpose()
         return other
 
+    def take(self, rows: Tensor) -> SparseMatrix:
+        """Its rows (n,) of these ids, in this order, each as often as it is named: (n, C)."""
+        counts = (self.indptr[1:] - self.indptr[:-1])[rows]
+        indptr = torch.cat([counts.new_zeros(1), counts.cumsum(0).to(counts.dtype)])
+        ids = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), counts)
+        entries = torch.arange(len(ids), device=rows.device) + (self.indptr[rows] - indptr[:-1])[ids]
+        taken = SparseMatrix(indptr, self.indices[entries], self.values[entries], (len(rows), self.shape[1]))
+        taken._rows = ids
+        return taken
+
     def _transpose(self) -> tuple[Tensor, Tensor, Tensor]:
         if self._transposed_pattern is None:
             order = torch.sort(self.indices, stable=True)[1]

@@ -27,7 +27,9 @@ def keep_freed_memory() -> bool:
 def forget_peak(device: torch.device | None = None) -> bool:
     """Let the peaks begin anew at what the process holds now, before a trial of several; True where Linux can."""
     on_gpu = device is not None and device.type == "cuda"
-    if on_gpu and torch.cuda.is_initialized():  # before its first use there is nothing to forget, and torch refuses
+    if (
+        on_gpu and torch.cuda.is_initialized()
+    ):  # before its first use there is nothing to forget, and torch refuses
         torch.cuda.reset_peak_memory_stats(device)
     try:
         Path("/proc/self/clear_refs").write_text("5")

@@ -12,7 +12,8 @@ With P, Q the ID embeddings, m the modalities and A_m their normalised kNN graph
     early step   alpha = softmax_m(<W_q g, W_k h_m> / (sqrt(d) t) + log a_m) over the modalities that
                  the item has,  f = sum_m alpha_m h_m
     middle step  h = A^n Q with A = sum_m a_m A_m (item feature graph),  c = (f + h) / 2
-    late step    item = g + c, user = g
+    late step    item = g + c,  user = g + w c_u, with c_u the same two steps over the means of h_m and of h
+                 over the user's items; in training without the positive item, which would only find itself
     loss         -mean log sigma(x_u . x_i - x_u . x_j) + cl_weight * InfoNCE + reg_weight * squared norms / B
 
 The file runs in an MMRec checkout as it is, beside `common/graph.py`.
@@ -46,7 +47,7 @@ class Sources(NamedTuple):
     """What n users or items are fused from."""
 
     interaction: Tensor  # (n, d) g
-    modal: list[Tensor]  # M of (n, d), h_m; none for users without modality representations
+    modal: list[Tensor]  # M of (n, d), h_m
     similar: Tensor | None  # (n, d) h
     present: Tensor | None = None  # (M, n, 1) bool, which modalities each has; None: all
 
@@ -90,6 +91,7 @@ class TMFUN(GeneralRecommender):
         "use_item_graph": bool,
         "use_modality_graphs": bool,
         "user_modality": bool,
+        "user_modality_weight": float,
     }
 
     @classmethod
@@ -104,7 +106,8 @@ class TMFUN(GeneralRecommender):
         interactions = dataset.inter_matrix(form="coo").astype(np.float32)
         self.edges = EdgeDropout(interactions, config["edge_dropout"], getattr(self, "generator", None))
         self.full_graph = self.train_graph = self.edges.full.to(self.device)
-        self.user_from_item = user_rows(self.edges.full, self.n_users).to(self.device)
+        self.own_items = SparseMatrix.from_scipy(interactions).to(self.device)  # (U, I)
+        self.means = self.own_items.with_values(row_shares(self.own_items))
 
         graphs = {
             name: knn_graph(knn, config["knn_weight"])
@@ -141,19 +144,32 @@ class TMFUN(GeneralRecommender):
 
     def forward(self) -> tuple[Tensor, Tensor]:
         users, items = self.sources()
-        return self._user(users), self.fuse(items).final
+        return self._users(users, items, self.means), self.fuse(items).final
 
-    def sources(self) -> tuple[Sources, Sources]:
-        """What all users and all items are fused from: the propagation over every graph."""
+    def sources(self) -> tuple[Tensor, Sources]:
+        """g (U, d) of all users, and what all items are fused from: the propagation over every graph."""
         graph = self.train_graph if self.training else self.full_graph
         ego = torch.cat([self.user_embedding.weight, self.item_embedding.weight])
         user, item = propagate(graph, ego, self.config["n_ui_layers"]).split([self.n_users, self.n_items])
         modal = self._modal()
-        items = Sources(item, modal, self._similar(modal), self.present)
+        return user, Sources(item, modal, self._similar(modal), self.present)
+
+    def _users(self, g: Tensor, items: Sources, means: SparseMatrix) -> Tensor:
+        """Representations (n, d) of users from their g (n, d) and `means` (n, I) over all items."""
         if not self.config["user_modality"]:
-            return Sources(user, [], None), items
-        similar = None if items.similar is None else self.user_from_item @ items.similar
-        return Sources(user, [self.user_from_item @ h for h in items.modal], similar), items
+            return g
+        modal = list((means @ torch.cat(items.modal, 1)).chunk(len(items.modal), 1))
+        similar = items.similar
+        if similar is not None:
+            similar = self._mix(modal) if self._similar_is_a_mix() else means @ similar
+        return g + self.config["user_modality_weight"] * self.fuse(Sources(g, modal, similar)).content
+
+    def means_without(self, users: Tensor, items: Tensor) -> SparseMatrix:
+        """Means (B, I) over the items of users (B,) other than one of `items` (B,) each; empty where that is all."""
+        own = self.own_items.take(users)
+        others = (own.indices != items[own.rows]).to(torch.float32)
+        own = own.with_values(others)
+        return own.with_values(row_shares(own))
 
     def _modal(self) -> list[Tensor]:
         """h_m (I, d) of every modality."""
@@ -168,19 +184,24 @@ class TMFUN(GeneralRecommender):
         """h (I, d), the output of the item feature graph."""
         if not self.config["use_item_graph"]:
             return None
-        one_hop_of_ids = self.config["n_item_layers"] == 1 and self.config["modality_input"] == "id"
-        if one_hop_of_ids and self.config["use_modality_graphs"]:  # A Q = sum_m a_m A_m Q = sum_m a_m h_m
-            return sum(a * h for a, h in zip(self.prior_logits.softmax(0), modal))
+        if self._similar_is_a_mix():
+            return self._mix(modal)
         return hops(self.item_graph(), self.item_embedding.weight, self.config["n_item_layers"])
+
+    def _similar_is_a_mix(self) -> bool:
+        """Whether A Q = sum_m a_m A_m Q = sum_m a_m h_m."""
+        one_hop_of_ids = self.config["n_item_layers"] == 1 and self.config["modality_input"] == "id"
+        return one_hop_of_ids and self.config["use_modality_graphs"]
+
+    def _mix(self, modal: list[Tensor]) -> Tensor:
+        """sum_m a_m h_m."""
+        return sum(a * h for a, h in zip(self.prior_logits.softmax(0), modal))
 
     def item_graph(self) -> SparseMatrix:
         """The item feature graph A (I, I)."""
         if self.config["learn_item_graph"]:
             return self.mixture(self.prior_logits.softmax(0))
         return self.fixed_item_graph
-
-    def _user(self, users: Sources) -> Tensor:
-        return self.fuse(users).final if self.config["user_modality"] else users.interaction
 
     def fuse(self, sources: Sources) -> Fused:
         """Early, middle and late step."""
@@ -232,10 +253,13 @@ class TMFUN(GeneralRecommender):
 
     def calculate_loss(self, interaction: Tensor) -> Tensor:
         users, items = self.sources()
+        means = (
+            self.means_without(interaction[0], interaction[1]) if self.config["user_modality"] else self.means
+        )
+        user = self._users(F.embedding(interaction[0], users), items, means)  # (B, d)
         present, place = torch.unique(interaction[1:3], return_inverse=True)  # distinct items (n,), (2, B)
         items = items.at(present)
         fused = self.fuse(items)
-        user = self._user(users.at(interaction[0]))  # (B, d)
         positive, negative = F.embedding(place[0], fused.final), F.embedding(place[1], fused.final)
         loss = self.bpr((user * positive).sum(1), (user * negative).sum(1))
         if self.config["reg_weight"] > 0:
@@ -311,9 +335,10 @@ def presence(model: nn.Module) -> Tensor | None:
     return torch.stack([ones if mask is None else torch.from_numpy(mask) for mask in masks]).unsqueeze(2)
 
 
-def user_rows(adjacency: SparseMatrix, n_users: int) -> SparseMatrix:
-    """The block (U, I) of a normalised user-item adjacency (U+I, U+I)."""
-    return SparseMatrix.from_scipy(adjacency.to_scipy()[:n_users, n_users:])
+def row_shares(matrix: SparseMatrix) -> Tensor:
+    """The values (E,) of a non-negative matrix by the sum of their row; of an empty row 0."""
+    sums = torch.zeros(matrix.shape[0], device=matrix.values.device).index_add(0, matrix.rows, matrix.values)
+    return matrix.values / sums.clamp(min=torch.finfo(sums.dtype).tiny)[matrix.rows]
 
 
 def modality_features(model: nn.Module) -> dict[str, Tensor]:

@@ -103,7 +103,7 @@ class TestContract:
             losses.append(trainer.train_on([batch], 1))
         assert losses == sorted(losses, reverse=True) and losses[3] < losses[0]
 
-    def test_a_step_waits_for_a_gpu_only_to_learn_the_distinct_ids_of_its_batch(self, name):
+    def test_a_step_waits_for_a_gpu_only_to_learn_how_much_is_in_its_batch(self, name):
         model, batches, config = build(name)
         model.pre_epoch_processing()
         model.train()
@@ -111,7 +111,7 @@ class TestContract:
         trainer.train_on([batch], 1)  # the first of an epoch may build a graph
         with Waits() as waits:
             trainer.train_on([batch], 1)
-        assert set(waits.seen) <= {"_unique2"} and len(waits.seen) <= 2
+        assert set(waits.seen) <= {"_unique2", "repeat_interleave"} and len(waits.seen) <= 3
 
     def test_one_step_equals_a_plain_dense_reference_step(self, name):
         assert name in REFERENCES, (
@@ -134,11 +134,15 @@ class TestContract:
         assert Trainer(config, model).train_on([batch], 1) == pytest.approx(loss.item(), rel=1e-5)
         for n, parameter in model.named_parameters():
             expected = weights[n].detach() - config["learning_rate"] * weights[n].grad
-            assert_close(parameter.detach().cpu(), expected, rtol=1e-5, atol=1e-6, msg=lambda m, n=n: f"{n}: {m}")
+            assert_close(
+                parameter.detach().cpu(), expected, rtol=1e-5, atol=1e-6, msg=lambda m, n=n: f"{n}: {m}"
+            )
 
     def test_same_seed_same_bits_another_seed_others(self, name, device):
         if device == "cuda":
-            pytest.skip("sums of a GPU are in any order unless deterministic=True, which is for a whole process")
+            pytest.skip(
+                "sums of a GPU are in any order unless deterministic=True, which is for a whole process"
+            )
 
         def trained(seed: int) -> torch.Tensor:
             model, batches, config = build(name, seed=seed, learner="adam")
@@ -165,7 +169,8 @@ class TestContract:
         )
         model, twin = build(name)[0], build(name, permuted)[0]
         state = {
-            n: w[order.to(w.device)] if w.ndim and len(w) == N_ITEMS else w for n, w in model.state_dict().items()
+            n: w[order.to(w.device)] if w.ndim and len(w) == N_ITEMS else w
+            for n, w in model.state_dict().items()
         }
         twin.load_state_dict(state)
         assert_close(scores(twin), scores(model)[:, order], rtol=1e-4, atol=1e-5)

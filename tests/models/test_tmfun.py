@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from torch.testing import assert_close
 from toys import GOLDEN_BATCH, ToyDataset, ToyModality, make
 
+from common.graph import SparseMatrix
 from common.registry import get_model
-from models.tmfun import shares
+from models.tmfun import Sources, shares
 from utils.config import Config
 
 N_USERS, N_ITEMS, D = 12, 9, 4
 SWITCHES = [
     {},
-    {"user_modality": True},
+    {"user_modality": False},
+    {"user_modality_weight": 2.0},
+    {"n_item_layers": 2, "user_modality_weight": 0.5},
     {"learn_item_graph": True},
     {"modality_input": "features"},
     {"knn_weight": "cosine"},
@@ -54,6 +59,15 @@ def dense(graph) -> torch.Tensor:
     return torch.from_numpy(graph.to_scipy().toarray())
 
 
+def means(data: ToyDataset | None = None, without: tuple[int, int] | None = None) -> SparseMatrix:
+    """Over every user's items, but for one user's one."""
+    r = np.zeros((N_USERS, N_ITEMS))
+    r[tuple(np.array((data or dataset()).pairs).T)] = 1
+    if without is not None:
+        r[without] = 0
+    return SparseMatrix.from_scipy(sp.csr_matrix(r / r.sum(1, keepdims=True).clip(1)))
+
+
 @pytest.mark.parametrize("settings", SWITCHES, ids=str)
 def test_every_switch_trains_all_weights_and_scores_all_items(settings):
     model = tmfun(**settings)
@@ -68,10 +82,14 @@ def test_every_switch_trains_all_weights_and_scores_all_items(settings):
 
 @pytest.mark.parametrize("settings", SWITCHES, ids=str)
 def test_the_loss_of_a_batch_is_that_of_all_items_fused(settings):
-    """A step fuses the items of its batch alone: the ranking loss is that of `forward`."""
+    """A step fuses the items of its batch alone: the ranking loss is that of all, each user without the positive."""
     model = tmfun(**settings | {"cl_weight": 0.0, "reg_weight": 0.0})
-    users, items = model()
-    user, positive, negative = users[GOLDEN_BATCH[0]], items[GOLDEN_BATCH[1]], items[GOLDEN_BATCH[2]]
+    g, sources = model.sources()
+    items = model.fuse(sources).final
+    user = torch.stack(
+        [model._users(g, sources, means(without=(int(u), int(i))))[u] for u, i in GOLDEN_BATCH[:2].T]
+    )
+    positive, negative = items[GOLDEN_BATCH[1]], items[GOLDEN_BATCH[2]]
     expected = -torch.nn.functional.logsigmoid((user * positive).sum(1) - (user * negative).sum(1)).mean()
     assert_close(model.calculate_loss(GOLDEN_BATCH), expected)
 
@@ -108,7 +126,7 @@ def test_without_attention_and_contrast_it_is_freedom():
         "reg_weight": 0.0,
     }
     ours, theirs = (
-        tmfun(data, attention="prior", cl_weight=0.0),
+        tmfun(data, attention="prior", cl_weight=0.0, user_modality=False),
         make("FREEDOM", data, **freedom, embedding_size=D),
     )
     assert_close(ours(), theirs())  # the same seed gives both the same embeddings
@@ -135,16 +153,34 @@ def test_features_are_projected_and_propagated():
     assert_close(model.sources()[1].modal[1], graph @ project(x))
 
 
-def test_modalities_reach_users_through_what_they_took():
+def test_users_have_the_mean_of_their_items_content():
+    model = tmfun(user_modality_weight=0.5, n_item_layers=2)
+    g, items = model.sources()
+    over = dense(means())
+    content = model.fuse(Sources(g, [over @ h for h in items.modal], over @ items.similar)).content
+    assert_close(model()[0], g + 0.5 * content)
+    assert_close(tmfun(user_modality=False)()[0], g)
+
+
+def test_a_user_whose_only_item_is_the_positive_has_no_content_in_that_step():
     data = dataset()
-    model = tmfun(data, user_modality=True)
-    r = torch.zeros(N_USERS, N_ITEMS)
-    r[tuple(torch.tensor(data.pairs).T)] = 1
-    scale = (r.sum(1).clamp_min(1).rsqrt()[:, None], r.sum(0).clamp_min(1).rsqrt())
-    users, items = model.sources()
-    assert_close(users.modal[0], scale[0] * r * scale[1] @ items.modal[0])
-    assert_close(model()[0], model.fuse(users).final)
-    assert_close(tmfun(data)()[0], users.interaction)
+    data = ToyDataset(N_USERS, N_ITEMS, [*(p for p in data.pairs if p[0] != 4), (4, 2)], data.modalities)
+    over = tmfun(data).means_without(torch.tensor([4, 4, 0]), torch.tensor([2, 3, 1]))
+    assert_close(dense(over)[0], torch.zeros(N_ITEMS))
+    assert_close(dense(over)[1], torch.eye(N_ITEMS)[2])
+    assert_close(dense(over)[2], dense(means(data))[0])
+
+
+def test_what_a_user_took_does_not_vouch_for_itself():
+    """A step's gradient reaches no item by the user's own content that is also the positive alone."""
+    model = tmfun(
+        n_ui_layers=0, use_modality_graphs=False, use_item_graph=False, cl_weight=0.0, edge_dropout=0.0
+    )
+    g, items = model.sources()
+    over = model.means_without(torch.tensor([0]), torch.tensor([3]))
+    user = model._users(g[:1], items, over)
+    (gradient,) = torch.autograd.grad(user.sum(), model.item_embedding.weight)
+    assert not gradient[3].any() and gradient[0].any() and gradient[6].any()
 
 
 def test_the_steps_of_the_fusion():
