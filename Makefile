@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow lint bench
+.PHONY: demo test test-slow lint bench results
 
 demo: .venv/.installed
 	$(BIN)/python main.py -m TMFUN VBPR LATTICE BM3 FREEDOM -d demo
@@ -16,6 +16,11 @@ test-slow: .venv/.installed-dev
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# One seed of every row of docs/results.md, compared with it; DATA is the folder of the data sets.
+DATA ?= data
+results: .venv/.installed
+	$(BIN)/python main.py results --seeds 1 data_path=$(DATA)
 
 bench: .venv/.installed
 	$(BIN)/python benchmarks/run.py

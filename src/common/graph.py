@@ -256,7 +256,7 @@ def hops(graph: SparseMatrix, x: Tensor, n_layers: int) -> Tensor:
 
 @dataclass(frozen=True)
 class ItemKNN:
-    """The k nearest items of every item by cosine, the item itself counted as one.
+    """The k nearest items of every item by cosine, of raw features with the item itself as the first.
 
     neighbours (I, k) int32, -1 where an item has fewer; cosine (I, k) float32, 0 there; by falling cosine.
     """
@@ -417,6 +417,34 @@ def stable_topk(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
         ordered, columns = torch.sort(values[tied], dim=1, descending=True, stable=True)
         top[tied], ids[tied] = ordered[:, :k], columns[:, :k]
     return top, ids
+
+
+def co_occurrence_knn(interactions: sp.spmatrix, k: int, block: int = 4096) -> ItemKNN:
+    """The up to k items that share most users with every item of `interactions` (U, I), by cosine, the item left out.
+
+    The cosine of items i and j is n_ij / sqrt(n_i n_j), with n the numbers of their users. Ties break by lower id;
+    items that share no user are no neighbours. Found in blocks of rows.
+    """
+    taken = sp.csr_matrix(interactions, dtype=np.float64)
+    taken.data[:] = 1.0
+    n_users_of = np.asarray(taken.sum(0)).ravel()
+    n_items = taken.shape[1]
+    neighbours = np.full((n_items, k), -1, dtype=np.int32)
+    cosine = np.zeros((n_items, k), dtype=np.float32)
+    by_item = taken.T.tocsr()
+    for start in range(0, n_items, block):
+        shared = (by_item[start : start + block] @ taken).tocoo()
+        row, col = shared.row.astype(np.int64) + start, shared.col
+        value = np.sqrt(shared.data**2 / (n_users_of[row] * n_users_of[col]))  # equal fractions, equal floats
+        others = row != col
+        row, col, value = row[others], col[others], value[others]
+        order = np.lexsort((col, -value, row))
+        row, col, value = row[order], col[order], value[order]
+        place = np.arange(len(row)) - np.searchsorted(row, row)  # in its row, by falling cosine
+        near = place < k
+        neighbours[row[near], place[near]] = col[near]
+        cosine[row[near], place[near]] = value[near]
+    return ItemKNN(neighbours, cosine)
 
 
 # ---------------------------------------------------------------------------------------------------------

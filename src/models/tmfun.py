@@ -14,6 +14,8 @@ With P, Q the ID embeddings, m the modalities and A_m their normalised kNN graph
     middle step  h = A^n Q with A = sum_m a_m A_m (item feature graph),  c = (f + h) / 2
     late step    item = g + c,  user = g + w c_u, with c_u the same two steps over the means of h_m and of h
                  over the user's items; in training without the positive item, which would only find itself
+    score        x_u . x_i + v r sum_{j of u} B_ji, B the cosines of items that share users, the nearest alone
+                 (interaction item graph), r the ratio of the spread of the two; in ranking, not in training
     loss         -mean log sigma(x_u . x_i - x_u . x_j) + cl_weight * InfoNCE + reg_weight * squared norms / B
 
 The file runs in an MMRec checkout as it is, beside `common/graph.py`.
@@ -25,6 +27,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -34,6 +37,7 @@ from common.graph import (
     EdgeDropout,
     Mixture,
     SparseMatrix,
+    co_occurrence_knn,
     hops,
     info_nce,
     knn_graph,
@@ -87,6 +91,8 @@ class TMFUN(GeneralRecommender):
         "n_heads": int,
         "n_item_layers": int,
         "n_ui_layers": int,
+        "neighbour_k": int,
+        "neighbour_weight": float,
         "reg_weight": float,
         "use_item_graph": bool,
         "use_modality_graphs": bool,
@@ -108,6 +114,9 @@ class TMFUN(GeneralRecommender):
         self.full_graph = self.train_graph = self.edges.full.to(self.device)
         self.own_items = SparseMatrix.from_scipy(interactions).to(self.device)  # (U, I)
         self.means = self.own_items.with_values(row_shares(self.own_items))
+
+        if config["neighbour_weight"] > 0:
+            self.neighbours = Neighbours(interactions, self.own_items, config["neighbour_k"])
 
         graphs = {
             name: knn_graph(knn, config["knn_weight"])
@@ -290,7 +299,49 @@ class TMFUN(GeneralRecommender):
 
     def full_sort_predict(self, interaction: list[Tensor]) -> Tensor:
         users, items = self.forward()  # written out because MMRec's base class does not bring it
-        return users[interaction[0]] @ items.T
+        scores = users[interaction[0]] @ items.T
+        weight = self.config["neighbour_weight"]
+        if weight > 0:
+            weight *= spread(users[self.neighbours.sample], items) / self.neighbours.spread
+            self.neighbours.add_to(scores, interaction[0], weight)
+        return scores
+
+
+class Neighbours:
+    """What every item has in common with those that a user took: sums of cosines of co-occurrence.
+
+    interactions (U, I), once as own_items on the device of the scores.
+    """
+
+    SAMPLE = 2048
+    """Users whose sums give the spread of all: each so-many-th."""
+
+    def __init__(self, interactions: sp.spmatrix, own_items: SparseMatrix, k: int):
+        device = own_items.values.device
+        knn = co_occurrence_knn(interactions, k)
+        self.own_items = own_items
+        self.ids = torch.from_numpy(knn.neighbours.clip(min=0)).long().to(device)  # (I, k)
+        self.cosine = torch.from_numpy(knn.cosine).to(device)  # (I, k), 0 where there is no neighbour
+        n_users = own_items.shape[0]
+        self.sample = torch.arange(0, n_users, -(-n_users // self.SAMPLE), device=device)
+        squares = 0.0
+        for users in self.sample.split(256):
+            sums = torch.zeros(len(users), own_items.shape[1], device=device)
+            self.add_to(sums, users, torch.ones((), device=device))
+            squares += float(sums.square().sum())
+        self.spread = max(squares / (len(self.sample) * own_items.shape[1]), 1e-12) ** 0.5
+
+    def add_to(self, scores: Tensor, users: Tensor, weight: Tensor) -> None:
+        """Add the weighted sums of the users (B,) to their scores (B, I) of all items."""
+        own = self.own_items.take(users)
+        places = own.rows.unsqueeze(1) * scores.shape[1] + self.ids[own.indices]  # (entries, k)
+        values = weight * self.cosine[own.indices]
+        scores.view(-1).index_add_(0, places.flatten(), values.flatten())
+
+
+def spread(users: Tensor, items: Tensor) -> Tensor:
+    """Root mean square of all products of users (n, d) and items (I, d), without making them."""
+    return ((users.T @ users) * (items.T @ items)).sum().clamp(min=0).div(len(users) * len(items)).sqrt()
 
 
 PAIRS = ("content-cf", "modalities")

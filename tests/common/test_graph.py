@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -332,3 +333,34 @@ def test_info_nce_oracles():
     eye = torch.eye(4)
     assert g.info_nce(eye, eye, 0.2).item() == pytest.approx(math.log(1 + 3 * math.exp(-5)), abs=1e-6)
     assert g.info_nce(eye, 7 * eye, 0.2).item() == pytest.approx(0.0200123, abs=1e-6)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 9))
+def test_items_that_share_users_are_found_as_by_counting(seed, k, block):
+    r = (np.random.default_rng(seed).random((12, 8)) < 0.3).astype(np.float32)
+    knn = g.co_occurrence_knn(sp.coo_matrix(r), k, block)
+    shared = r.T @ r
+    n = np.diag(shared)
+    for item in range(8):
+        others = [j for j in range(8) if j != item and shared[item, j] > 0]
+        squares = {j: Fraction(int(shared[item, j]) ** 2, int(n[item] * n[j])) for j in others}
+        cosine = {j: math.sqrt(square) for j, square in squares.items()}
+        expected = sorted(others, key=lambda j: (-squares[j], j))[:k]
+        found = knn.neighbours[item][knn.neighbours[item] >= 0]
+        assert list(found) == expected
+        assert_close(
+            torch.from_numpy(knn.cosine[item][: len(found)]), torch.tensor([cosine[j] for j in found]).float()
+        )
+        assert not knn.cosine[item][len(found) :].any()
+
+
+def test_rows_are_taken_in_order_and_as_often_as_named():
+    matrix = sp.random(9, 7, 0.3, format="csr", dtype=np.float32, random_state=0)
+    rows = torch.tensor([4, 4, 0, 8, 2])
+    taken = g.SparseMatrix.from_scipy(matrix).take(rows)
+    assert (taken.to_scipy() != matrix[rows.numpy()]).nnz == 0
+    assert_close(
+        taken.rows,
+        torch.repeat_interleave(torch.arange(5), torch.from_numpy(np.diff(matrix[rows.numpy()].indptr))),
+    )
+    assert taken.take(torch.tensor([], dtype=torch.long)).shape == (0, 7)

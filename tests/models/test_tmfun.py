@@ -9,7 +9,7 @@ import torch
 from torch.testing import assert_close
 from toys import GOLDEN_BATCH, ToyDataset, ToyModality, make
 
-from common.graph import SparseMatrix
+from common.graph import SparseMatrix, co_occurrence_knn
 from common.registry import get_model
 from models.tmfun import Sources, shares
 from utils.config import Config
@@ -239,3 +239,33 @@ def test_shares_of_any_modalities(names, weights, expected):
 def test_settings_that_cannot_work_say_so(settings, message):
     with pytest.raises(ValueError, match=message):
         tmfun(**settings)
+
+
+def test_items_that_share_users_with_a_users_items_rank_higher_by_their_cosines():
+    data = dataset()
+    model, plain = tmfun(data, neighbour_weight=0.7, neighbour_k=3), tmfun(data, neighbour_weight=0.0)
+    everyone = [torch.arange(N_USERS)]
+    with torch.no_grad():
+        scores, content = model.full_sort_predict(everyone), plain.full_sort_predict(everyone)
+    r = torch.zeros(N_USERS, N_ITEMS)
+    r[tuple(torch.tensor(data.pairs).T)] = 1
+    near = co_occurrence_knn(r.numpy(), 3)
+    cosines = torch.zeros(N_ITEMS, N_ITEMS)
+    for item, (others, values) in enumerate(zip(near.neighbours, near.cosine, strict=True)):
+        for other, value in zip(others[others >= 0].tolist(), values.tolist(), strict=False):
+            cosines[item, other] = value
+    sums = r @ cosines
+    scale = content.square().mean().sqrt() / sums.square().mean().sqrt()
+    assert_close(scores, content + 0.7 * scale * sums)
+    some = torch.tensor([5, 1, 5])
+    with torch.no_grad():
+        assert_close(model.full_sort_predict([some]), scores[some])
+
+
+def test_without_common_users_there_is_nothing_to_add():
+    pairs = [(item, item) for item in range(N_ITEMS)]
+    data = ToyDataset(N_USERS, N_ITEMS, pairs, dataset().modalities)
+    everyone = [torch.arange(N_USERS)]
+    with torch.no_grad():
+        scores = [tmfun(data, neighbour_weight=w).full_sort_predict(everyone) for w in (0.5, 0.0)]
+    assert_close(*scores)

@@ -82,6 +82,14 @@ COMMANDS = {
         "features_command",
         resumes=True,
     ),
+    "results": Command(
+        "Run the recipes of the published table and compare with docs/results.json; what is finished is not run again.",
+        "python main.py results [RECIPE ...] [--seeds N] [--workers N] [--write] [data_path=...]",
+        "utils.results.command",
+        "add_arguments",
+        "run",
+        resumes=True,
+    ),
     "plugin": Command(
         "Copy TMFUN into an MMRec checkout, where it runs as MMRec's own models do.",
         "python main.py plugin TARGET_DIR [--force] [--dry-run]",

@@ -19,6 +19,7 @@ CONFIGS = SRC / "configs"
 
 USAGE = """\
 python main.py -m MODEL ... -d DATA_SET ... [name=value ...] [--grid | --search random|tpe --trials N]
+       python main.py --recipe NAME [name=value ...]
        python main.py leaderboard | recommend | export | plugin ... (each with --help)
        python main.py --list-models
        python main.py --help"""
@@ -29,6 +30,7 @@ examples
   python main.py -m TMFUN VBPR FREEDOM -d baby sports     several of each, with a table at the end
   python main.py -m TMFUN -d sports knn_k=20              any setting (--knn_k=20 works too)
   python main.py -m TMFUN -d sports seed=[1,2,3]          a list runs every value
+  python main.py --recipe baby-TMFUN                      a row of the table in docs/results.md
   python main.py -m LATTICE -d baby --grid --workers 4    the grid of the model's YAML, four trials at a time
   python main.py -m LATTICE -d baby --grid --dry-run      what that would run, and how long it would take
   python main.py -m TMFUN -d baby --grid --search tpe --trials 20    20 points of the grid
@@ -49,6 +51,8 @@ def run(argv: Sequence[str]) -> int:
     if arguments.list_models:
         _list_models(overrides)
         return 0
+    if arguments.recipe is not None:
+        overrides = _follow_recipe(arguments, overrides)
     _check(arguments)
     from utils.experiments.sweep import How, run_all
 
@@ -65,7 +69,7 @@ def run(argv: Sequence[str]) -> int:
         distinct(arguments.dataset),
         overrides,
         arguments.grid,
-        "command line",
+        "command line" if arguments.recipe is None else f"recipes/{arguments.recipe}.yaml and command line",
     )
     if arguments.dry_run:
         from utils.experiments.dry_run import dry_run
@@ -73,6 +77,17 @@ def run(argv: Sequence[str]) -> int:
         print("\n".join(dry_run(*request, how)))
         return 0
     return 0 if all(sweep.trials for sweep in run_all(*request, how)) else 1
+
+
+def _follow_recipe(arguments: argparse.Namespace, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Take model and data set from the recipe, and its settings below the overrides. Raises UserError."""
+    from utils.results.recipes import read_recipe
+
+    if arguments.model or arguments.dataset:
+        raise UserError("--recipe names model and data set; leave out -m and -d, or the recipe")
+    recipe = read_recipe(arguments.recipe)
+    arguments.model, arguments.dataset = [recipe.model], [recipe.dataset]
+    return {**recipe.settings, **overrides}
 
 
 def _list_models(overrides: Mapping[str, Any]) -> None:
@@ -115,6 +130,7 @@ def help_text() -> str:
         "  -d, --dataset    data sets: "
         + ", ".join(yaml_names(CONFIGS / "dataset"))
         + ", or any folder of data_path",
+        "  --recipe NAME    a row of docs/results.md: src/configs/recipes/<NAME>.yaml has model, data set and settings",
         "  --grid           run every point of the grid in the model's YAML; validation chooses",
         "  --search, --trials  random or tpe: N points of that grid, hopeless ones ended early (--no-pruning: none)",
         "  --workers N      N trials side by side, a process each; the results are the same",
@@ -141,6 +157,7 @@ def _parser() -> Parser:
     parser = Parser(USAGE.splitlines()[0])
     parser.add_argument("-m", "--model", nargs="+", action="extend", metavar="MODEL")
     parser.add_argument("-d", "--dataset", nargs="+", action="extend", metavar="DATA_SET")
+    parser.add_argument("--recipe", metavar="NAME")
     parser.add_argument("--grid", action="store_true")
     parser.add_argument("--search", choices=("random", "tpe"))
     parser.add_argument("--trials", type=positive, metavar="N")

@@ -1,0 +1,80 @@
+"""docs/results.json: what every recipe gave, as means over its seeds, and whether new runs agree with it."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from utils.config import SRC
+from utils.experiments.store import TrialResult
+from utils.results.recipes import Recipe
+
+FILE = SRC.parent / "docs" / "results.json"
+METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+DEVIATIONS, SHARE = 3.0, 0.01
+"""Runs agree within so many standard deviations of a seed, and this share of the mean for another machine's sums."""
+
+Row = dict[str, Any]
+
+
+class Difference(NamedTuple):
+    """A metric of new runs beside that of the row."""
+
+    metric: str
+    measured: float
+    expected: float
+    tolerance: float
+
+    @property
+    def agrees(self) -> bool:
+        return abs(self.measured - self.expected) <= self.tolerance
+
+
+def read_rows(path: Path = FILE) -> list[Row]:
+    """The rows of the file; none where it is not there."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+
+
+def make_row(recipe: Recipe, trials: Sequence[TrialResult], commit: str) -> Row:
+    """What the recipe's trials, one per seed, gave: test means and sample standard deviations, and validation means."""
+    trials = sorted(trials, key=lambda trial: recipe.seeds.index(_seed(recipe, trial)))
+    tests = {name: [trial.test[name] for trial in trials] for name in METRICS}
+    return {
+        "recipe": recipe.name,
+        "dataset": recipe.dataset,
+        "model": recipe.model,
+        "features": recipe.features,
+        "settings": {name: value for name, value in recipe.settings.items() if name != "seed"},
+        "seeds": [_seed(recipe, trial) for trial in trials],
+        "metrics": {name: round(statistics.fmean(values), 5) for name, values in tests.items()},
+        "sd": {name: _deviation(values) for name, values in tests.items()},
+        "valid": {
+            name: round(statistics.fmean(trial.valid[name] for trial in trials), 5) for name in METRICS
+        },
+        "best_epochs": [trial.best_epoch for trial in trials],
+        "minutes_per_seed": round(statistics.fmean(sum(trial.seconds.values()) for trial in trials) / 60, 1),
+        "device": trials[0].environment["device"],
+        "date": max(trial.environment["date"] for trial in trials)[:10],
+        "commit": commit,
+    }
+
+
+def _seed(recipe: Recipe, trial: TrialResult) -> int:
+    return trial.point.get("seed", recipe.seeds[0])
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    return round(statistics.stdev(values), 5) if len(values) > 1 else None
+
+
+def differences(row: Row, trials: Sequence[TrialResult]) -> Iterator[Difference]:
+    """Means of new trials, of some of the row's seeds, beside those of the row."""
+    for name, expected in row["metrics"].items():
+        deviation = row["sd"][name] or 0.0
+        spread = deviation * math.sqrt(1 / len(trials) + 1 / len(row["seeds"]))
+        measured = statistics.fmean(trial.test[name] for trial in trials)
+        yield Difference(name, measured, expected, DEVIATIONS * spread + SHARE * expected)

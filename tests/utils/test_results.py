@@ -1,0 +1,152 @@
+"""Recipes and the table of results: what they name exists, what they say was measured is said everywhere alike."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from common.registry import get_model, list_models
+from utils.cli import main
+from utils.config import SRC, Config
+from utils.results import command, recipes, rows
+from utils.results.recipes import FOLDER, Recipe, read_recipe, recipe_names
+
+DOCS = SRC.parent / "docs"
+ROWS = rows.read_rows()
+
+
+def trial(seed: int, recall: float):
+    names = dict.fromkeys(rows.METRICS, recall)
+    point, environment = {"seed": seed}, {"device": "cpu", "date": f"2026-01-0{seed} 10:00:00"}
+    return SimpleNamespace(
+        point=point,
+        test=names,
+        valid=names,
+        best_epoch=3,
+        seconds={"train": 90.0, "test": 30.0},
+        environment=environment,
+    )
+
+
+@pytest.mark.parametrize("name", recipe_names())
+class TestRecipes:
+    def test_it_is_a_configuration_that_its_model_takes(self, name):
+        recipe = read_recipe(name)
+        assert recipe.model in list_models()
+        settings = {key: value for key, value in recipe.settings.items() if key != "seed"}
+        Config(recipe.model, recipe.dataset, settings, model_settings=get_model(recipe.model).settings)
+
+    def test_its_first_line_says_what_it_gives(self, name):
+        first = (FOLDER / f"{name}.yaml").read_text().splitlines()[0]
+        (row,) = (row for row in ROWS if row["recipe"] == name)
+        assert first.startswith("# ")
+        for metric in ("recall@20", "ndcg@20"):
+            assert f"{row['metrics'][metric]:.4f}" in first, (
+                f"{name}.yaml has another {metric} than docs/results.json"
+            )
+
+    def test_its_row_is_of_its_settings_and_seeds(self, name):
+        recipe = read_recipe(name)
+        (row,) = (row for row in ROWS if row["recipe"] == name)
+        assert row["seeds"] == recipe.seeds and row["settings"] | {"seed": recipe.seeds} == recipe.settings
+        assert (row["model"], row["dataset"], row["features"]) == (
+            recipe.model,
+            recipe.dataset,
+            recipe.features,
+        )
+
+
+def test_every_row_has_a_recipe():
+    assert sorted(row["recipe"] for row in ROWS) == recipe_names()
+
+
+def test_the_page_of_results_has_every_figure_of_the_file():
+    text = (DOCS / "results.md").read_text()
+    for row in ROWS:
+        for metric, value in row["metrics"].items():
+            assert f"{value:.4f}" in text, f"docs/results.md lacks {metric} {value:.4f} of {row['recipe']}"
+
+
+def test_means_and_deviations_are_over_seeds():
+    recipe = Recipe("r", "BPR", "tiny", "none", {"seed": [2, 1], "reg_weight": 0.1})
+    row = rows.make_row(recipe, [trial(1, 0.1), trial(2, 0.3)], "abc")
+    assert row["metrics"]["recall@20"] == pytest.approx(0.2) and row["sd"]["recall@20"] == pytest.approx(
+        0.14142
+    )
+    assert row["seeds"] == [2, 1] and row["settings"] == {"reg_weight": 0.1} and row["date"] == "2026-01-02"
+    assert row["minutes_per_seed"] == 2.0
+    assert rows.make_row(recipe, [trial(2, 0.3)], "abc")["sd"]["recall@20"] is None
+
+
+@pytest.mark.parametrize(
+    "recall, agrees", [(0.1, True), (0.1 + 0.0035, True), (0.1 + 0.0055, False), (0.09, False)]
+)
+def test_a_run_agrees_within_three_deviations_and_a_hundredth(recall, agrees):
+    row = {"metrics": {"recall@20": 0.1}, "sd": {"recall@20": 0.001}, "seeds": [1, 2, 3, 4, 5]}
+    (one,) = rows.differences(row, [trial(1, recall)])
+    assert one.tolerance == pytest.approx(3 * 0.001 * 1.2**0.5 + 0.001) and one.agrees == agrees
+
+
+@pytest.fixture
+def own_recipes(tmp_path, monkeypatch, places):
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    (folder / "one.yaml").write_text(
+        "model: BPR\ndataset: tiny\nfeatures: none\nseed: [1, 2]\nreg_weight: 0.1\nepochs: 2\ntopk: [10, 20]\n"
+    )
+    monkeypatch.setattr(recipes, "FOLDER", folder)
+    monkeypatch.setattr(command, "FILE", tmp_path / "results.json")
+    monkeypatch.setattr(rows, "FILE", tmp_path / "results.json")
+    monkeypatch.setattr(command, "read_rows", lambda: rows.read_rows(tmp_path / "results.json"))
+    monkeypatch.setattr(command, "_commit", lambda: "abc")
+    return [f"{name}={value}" for name, value in places.items()]
+
+
+def test_what_was_written_is_found_again(own_recipes, tmp_path, capsys):
+    assert main(["results", "--write", *own_recipes]) == 0
+    (row,) = json.loads((tmp_path / "results.json").read_text())
+    assert row["seeds"] == [1, 2] and row["commit"] == "abc" and row["settings"]["epochs"] == 2
+    assert main(["results", "--seeds", "1", *own_recipes]) == 0
+    assert "agrees with" in capsys.readouterr().out
+    row["metrics"]["recall@20"] += 0.5
+    (tmp_path / "results.json").write_text(json.dumps([row]))
+    assert main(["results", "one", *own_recipes]) == 1
+    assert "DIFFERS from" in capsys.readouterr().out
+
+
+def test_a_recipe_is_a_command(own_recipes, capsys):
+    assert main(["--recipe", "one", "seed=3", *own_recipes]) == 0
+    assert "reg_weight=0.1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--recipe", "oen"], "no recipe 'oen'; there are one; did you mean 'one'?"),
+        (["--recipe", "one", "-m", "BPR"], "--recipe names model and data set"),
+        (["results", "reg_weight=1"], "reg_weight is fixed by the recipes"),
+        (["results", "--write", "--seeds", "1"], "--write keeps means over all seeds"),
+    ],
+)
+def test_what_cannot_be_says_why(own_recipes, words, message, capsys):
+    assert main(words) != 0
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", ["model", "dataset", "features", "seed"])
+def test_an_incomplete_recipe_says_what_it_lacks(own_recipes, missing):
+    path = recipes.FOLDER / "one.yaml"
+    path.write_text(
+        "".join(line for line in path.read_text().splitlines(True) if not line.startswith(missing))
+    )
+    with pytest.raises(recipes.UserError, match=f"recipes/one.yaml has no line '{missing}: ...'"):
+        read_recipe("one")
+
+
+def test_without_its_data_a_recipe_is_skipped_unless_it_is_named(own_recipes, tmp_path, capsys):
+    words = [word for word in own_recipes if not word.startswith("data_path=")] + [f"data_path={tmp_path}"]
+    assert main(["results", *words]) == 0
+    assert "one: skipped, " in capsys.readouterr().out
+    assert main(["results", "one", *words]) != 0
