@@ -167,11 +167,17 @@ class TMFUN(GeneralRecommender):
         """Representations (n, d) of users from their g (n, d) and `means` (n, I) over all items."""
         if not self.config["user_modality"]:
             return g
+        return (
+            g + self.config["user_modality_weight"] * self.fuse(self._user_sources(g, items, means)).content
+        )
+
+    def _user_sources(self, g: Tensor, items: Sources, means: SparseMatrix) -> Sources:
+        """What those users' content is fused from."""
         modal = list((means @ torch.cat(items.modal, 1)).chunk(len(items.modal), 1))
         similar = items.similar
         if similar is not None:
             similar = self._mix(modal) if self._similar_is_a_mix() else means @ similar
-        return g + self.config["user_modality_weight"] * self.fuse(Sources(g, modal, similar)).content
+        return Sources(g, modal, similar)
 
     def means_without(self, users: Tensor, items: Tensor) -> SparseMatrix:
         """Means (B, I) over the items of users (B,) other than one of `items` (B,) each; empty where that is all."""
@@ -256,9 +262,16 @@ class TMFUN(GeneralRecommender):
 
     def modality_shares(self) -> dict[str, Tensor]:
         """alpha_m (I,) of every item by the name of the modality, its mean over the heads."""
-        items = self.sources()[1]
-        attention = self.fuse(items).attention.mean(2).expand(-1, self.n_items)  # (M, I)
-        return dict(zip(self.modality_names, attention))
+        return self._shares(self.sources()[1])
+
+    def user_modality_shares(self) -> dict[str, Tensor]:
+        """alpha_m (U,) of every user, likewise."""
+        g, items = self.sources()
+        return self._shares(self._user_sources(g, items, self.means))
+
+    def _shares(self, sources: Sources) -> dict[str, Tensor]:
+        n = len(sources.interaction)
+        return dict(zip(self.modality_names, self.fuse(sources).attention.mean(2).expand(-1, n)))
 
     def calculate_loss(self, interaction: Tensor) -> Tensor:
         users, items = self.sources()

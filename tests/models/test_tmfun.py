@@ -159,6 +159,8 @@ def test_users_have_the_mean_of_their_items_content():
     over = dense(means())
     content = model.fuse(Sources(g, [over @ h for h in items.modal], over @ items.similar)).content
     assert_close(model()[0], g + 0.5 * content)
+    shares = model.fuse(Sources(g, [over @ h for h in items.modal], None)).attention.mean(2)
+    assert_close(torch.stack(list(model.user_modality_shares().values())), shares)
     assert_close(tmfun(user_modality=False)()[0], g)
 
 
