@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +22,9 @@ class ProjectedFeatures(nn.Module):
     row_gradients = False
     """Whether the gradient of the raw features is a list of rows, for `common.adam`; the trainer says so."""
 
+    before_reading: Callable[[Tensor], None] | None = None
+    """What brings the raw features up to date, where an optimiser may be behind with them."""
+
     def __init__(self, features: Tensor, size: int, trainable: bool = True):
         super().__init__()
         if trainable:
@@ -32,6 +35,8 @@ class ProjectedFeatures(nn.Module):
 
     def forward(self, items: Tensor | None = None) -> Tensor:
         """Projections (n, size) of the items (n,), best given once each; of all items without."""
+        if self.before_reading is not None:
+            self.before_reading(self.raw)
         if items is None:
             return self.linear(self.raw)
         return self.linear(F.embedding(items, self.raw, sparse=self.row_gradients and self.raw.requires_grad))

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from common.abstract_recommender import AbstractRecommender
 from common.adam import RowAdam
@@ -121,7 +122,7 @@ class Trainer:
             self.optimiser, lambda epoch: gamma ** (epoch / step)
         )
         self._best_weights: dict[str, Tensor] = {}
-        self._let_tables_have_row_gradients()
+        self._spare_tables()
         self.read_every = READ_FROM_GPU if any(p.is_cuda for p in model.parameters()) else 1
         self._attributes = Attributes(model)
         self._best_attributes: dict[str, Any] = {}
@@ -241,6 +242,8 @@ class Trainer:
             loss.backward()
             self._clip_gradients()
             self.optimiser.step()
+        if isinstance(self.optimiser, RowAdam):
+            self.optimiser.catch_up()
         self._read(waiting, losses, epoch)
         return sum(losses) / max(len(losses), 1)
 
@@ -255,13 +258,19 @@ class Trainer:
                 )
         waiting.clear()
 
-    def _let_tables_have_row_gradients(self) -> None:
-        """Where nothing else looks at the gradients: they are then what they would be, in less memory and time."""
-        plain = not self.config["clip_grad_norm"] and self.config["zero_grad"] == "none"
-        by_rows = plain and isinstance(self.optimiser, RowAdam) and self.optimiser.takes_rows
+    def _spare_tables(self) -> None:
+        """Give feature tables gradients by rows, or let them owe steps, where nothing else looks at their gradients.
+
+        They are then what they would be, in less memory and time.
+        """
+        able = isinstance(self.optimiser, RowAdam) and self.optimiser.takes_rows
+        able = able and not self.config["clip_grad_norm"]
         for module in self.model.modules():
             if isinstance(module, ProjectedFeatures):
-                module.row_gradients = by_rows
+                module.row_gradients = able and self.config["zero_grad"] == "none"
+                if able and self.config["zero_grad"] == "zeros" and isinstance(module.raw, Parameter):
+                    self.optimiser.seldom.append(module.raw)
+                    module.before_reading = self.optimiser.catch_up
 
     def _clip_gradients(self) -> None:
         limit = self.config["clip_grad_norm"]

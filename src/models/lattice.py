@@ -67,7 +67,9 @@ class LATTICE(GeneralRecommender):
         self.projections = nn.ModuleList(
             ProjectedFeatures(m.features(), config["feat_embed_dim"]) for m in sources
         )
-        self.linked = [m.linked for m in sources]
+        self.nearest = [
+            NearestItems(p, self.knn_k, m.linked) for p, m in zip(self.projections, sources, strict=True)
+        ]
         self._graph: SparseMatrix | None = None  # of the current epoch, without gradient
 
     def pre_epoch_processing(self) -> None:
@@ -79,20 +81,13 @@ class LATTICE(GeneralRecommender):
         original = self.original(weight)
         if self.kept >= 1:
             return original
-        projected = zip(self.projections, self.linked, strict=True)
-        parts = [self._similar_items(project(), linked) for project, linked in projected]
+        parts = [nearest() for nearest in self.nearest]
         rows, cols = (torch.cat([part[j] for part in parts]) for j in (0, 1))
         mixed = torch.cat([w * cosine for w, (_, _, cosine) in zip(weight, parts, strict=True)])
         learned = symmetric_normalise(rows, cols, mixed, self.n_items)
         rows, cols = torch.cat([rows, original.rows]), torch.cat([cols, original.indices])
         values = torch.cat([(1 - self.kept) * learned, self.kept * original.values])
         return SparseMatrix.from_coo(rows, cols, values, original.shape)
-
-    def _similar_items(self, x: Tensor, linked: np.ndarray | None) -> tuple[Tensor, Tensor, Tensor]:
-        """kNN edges of x (I, f) among the items `linked` (I,) bool: rows, columns, and cosines with gradient."""
-        rows, cols, _ = item_knn(x.detach().cpu(), self.knn_k, among=linked).edges()
-        rows, cols, unit = rows.to(x.device), cols.to(x.device), F.normalize(x, dim=1)
-        return rows, cols, (F.embedding(rows, unit) * F.embedding(cols, unit)).sum(1)
 
     def _epoch_graph(self) -> SparseMatrix:
         if self._graph is not None:
@@ -114,3 +109,26 @@ class LATTICE(GeneralRecommender):
         positive, negative = F.embedding(interaction[1], items), F.embedding(interaction[2], items)
         ranking = bpr((user * positive).sum(1), (user * negative).sum(1))
         return ranking + self.reg_weight * squared_norm(self.batch_size, user, positive, negative)
+
+
+class NearestItems:
+    """The kNN edges of projected features, which are searched for anew when the projections have changed.
+
+    Validation at the end of an epoch and the first batch of the next see the same weights, and so the same edges.
+    """
+
+    def __init__(self, projection: ProjectedFeatures, k: int, linked: np.ndarray | None):
+        """linked (I,) bool: the items that may have neighbours; None: all."""
+        self.projection, self.k, self.linked = projection, k, linked
+        self._seen: Tensor | None = None  # the projections that the edges are of
+        self._edges: tuple[Tensor, Tensor] | None = None
+
+    def __call__(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows, columns, and cosines with gradient, (E,) each."""
+        x = self.projection()  # (I, f)
+        if self._seen is None or not torch.equal(self._seen, x):
+            rows, cols, _ = item_knn(x.detach().cpu(), self.k, among=self.linked).edges()
+            self._seen, self._edges = x.detach(), (rows.to(x.device), cols.to(x.device))
+        rows, cols = self._edges
+        unit = F.normalize(x, dim=1)
+        return rows, cols, (F.embedding(rows, unit) * F.embedding(cols, unit)).sum(1)

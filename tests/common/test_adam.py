@@ -52,3 +52,34 @@ def test_rows_that_repeat_or_fall_are_added_up():
             F.embedding(torch.tensor([5, 2, 5, 0]), t, sparse=bool(sparse)).pow(2).sum().backward()
             optimiser.step()
     torch.testing.assert_close(*tables)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("block", [16, 64, 2**20])
+def test_steps_that_are_owed_give_the_bits_of_steps_on_zeros(monkeypatch, block, weight_decay):
+    monkeypatch.setattr(adam, "OWED_BLOCK", block)
+    tables = [table(5), table(5)]
+    dense, owing = (RowAdam([t], lr=0.1, fused=True, weight_decay=weight_decay) for t in tables)
+    owing.seldom.append(tables[1])
+    for number, used in enumerate([False, True, False, False, True, True, False]):
+        owing.catch_up(tables[1])
+        for optimiser, t in zip((dense, owing), tables, strict=True):
+            optimiser.zero_grad(set_to_none=False)
+            if used:
+                (t[number:] ** 2).sum().backward()
+            optimiser.step()
+        if number == 3:
+            assert tables[1].grad is None and not torch.equal(*tables)
+    owing.catch_up()
+    assert torch.equal(*tables)
+    states = [optimiser.state[t] for optimiser, t in zip((dense, owing), tables, strict=True)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_table_that_never_had_a_gradient_owes_nothing():
+    t = table(5)
+    optimiser = RowAdam([t], lr=0.1, fused=True)
+    optimiser.seldom.append(t)
+    optimiser.step()
+    optimiser.catch_up()
+    assert torch.equal(t, table(5)) and not optimiser.state.get(t)

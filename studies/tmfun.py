@@ -1,0 +1,171 @@
+"""What TMFUN's parts and settings are worth, and what its attention looks at: the tables and plots of docs/tmfun.md.
+
+    python studies/tmfun.py ablations -d baby data_path=... [seed=[1,2,3]]
+    python studies/tmfun.py sensitivity -d baby data_path=... [seed=[1]]
+    python studies/tmfun.py attention -d sports data_path=... [--phrases item_keywords.json]
+
+Runs go to the store (runs_path) like any other; what is finished is not run again. Plots go to docs/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+
+import torch  # noqa: E402
+
+from utils.cli.words import split_overrides  # noqa: E402
+from utils.experiments.reopening import open_store  # noqa: E402
+from utils.experiments.store import TrialResult  # noqa: E402
+from utils.experiments.sweep import How, run_all  # noqa: E402
+from utils.recommending.loading import CHANGEABLE, best_trial, load_trial  # noqa: E402
+
+METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "TMFUN": {},
+    "without modality graphs": {"use_modality_graphs": False},
+    "without item graph": {"use_item_graph": False},
+    "without attention (equal weights)": {"attention": "equal"},
+    "attention fixed at the graph weights": {"attention": "prior"},
+    "without multi-step fusion": {"multi_step": False},
+    "without contrast": {"cl_weight": 0.0},
+    "without users' content": {"user_modality": False},
+    "without items that share users": {"neighbour_weight": 0.0},
+    "image alone": {"modalities": ["image"]},
+    "text alone": {"modalities": ["text"]},
+}
+AXES: dict[str, list[Any]] = {
+    "knn_k": [2, 5, 10],
+    "n_ui_layers": [1, 2, 3, 4],
+    "n_item_layers": [1, 2],
+    "cl_temperature": [0.05, 0.1, 0.2, 0.5, 1.0],
+    "cl_weight": [0.0, 0.0003, 0.001, 0.003, 0.01, 0.03],
+    "neighbour_weight": [0.0, 0.05, 0.1, 0.15, 0.2, 0.3],
+}
+
+
+def trials(dataset: str, settings: Mapping[str, Any], how: How) -> list[TrialResult]:
+    """Of TMFUN with these settings, a trial per value of the lists among them."""
+    (sweep,) = run_all(["TMFUN"], [dataset], settings, origin="studies/tmfun.py", how=how)
+    return sweep.trials
+
+
+def stated(values: Sequence[float]) -> str:
+    """Mean and sample standard deviation."""
+    return f"{fmean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
+
+
+def ablations(args: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
+    """A row per part that is missing: validation and test means over the seeds."""
+    rows = []
+    for name, settings in ABLATIONS.items():
+        if args.only is not None and name not in args.only:
+            continue
+        found = trials(args.dataset, {**overrides, **settings}, How(workers=args.workers))
+        cells = [stated([t.valid["recall@20"] for t in found])]
+        cells += [stated([t.test[metric] for t in found]) for metric in METRICS]
+        rows.append(f"| {name} | " + " | ".join(cells) + f" | {len(found)} |")
+    print("\n| variant | valid R@20 | R@10 | R@20 | N@10 | N@20 | seeds |\n|---|---|---|---|---|---|---|")
+    print("\n".join(rows))
+
+
+def sensitivity(args: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
+    """A panel per setting: validation Recall@20 along its values, all others as in the YAML."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    chosen = read_defaults(args.dataset)
+    found: dict[str, dict[str, list[float]]] = {}
+    for axis, values in AXES.items():
+        for value in values:
+            runs = trials(args.dataset, {**overrides, axis: value}, How(workers=args.workers))
+            found.setdefault(axis, {})[str(value)] = [run.valid["recall@20"] for run in runs]
+            print(f"{axis}={value}: valid recall@20 {stated(found[axis][str(value)])}", flush=True)
+    plt.rcParams |= {"svg.hashsalt": "sensitivity", "font.size": 9}
+    figure, panels = plt.subplots(2, 3, figsize=(9, 5), sharey=True, layout="constrained")
+    for panel, (axis, values) in zip(panels.flat, found.items(), strict=True):
+        places = range(len(values))
+        panel.plot(places, [fmean(runs) for runs in values.values()], "o-", color="C0")
+        at = [str(value) for value in AXES[axis]].index(str(chosen[axis]))
+        panel.axvline(at, color="0.8", zorder=0)
+        panel.set(xticks=list(places), xticklabels=list(values), xlabel=axis)
+        panel.grid(axis="y", alpha=0.3)
+    for panel in panels[:, 0]:
+        panel.set_ylabel("validation Recall@20")
+    path = ROOT / "docs" / f"sensitivity-{args.dataset}.svg"
+    figure.savefig(path, metadata={"Date": None})
+    print(f"plot: {path}")
+
+
+def read_defaults(dataset: str) -> Mapping[str, Any]:
+    from common.registry import get_model
+    from utils.config import Config
+
+    return Config("TMFUN", dataset, model_settings=get_model("TMFUN").settings).final_config_dict
+
+
+def attention(args: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
+    """The share of each modality over items and users, and the items at both ends with their phrases."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    changeable = {name: value for name, value in overrides.items() if name in CHANGEABLE}
+    loaded = load_trial(best_trial(open_store(overrides), args.dataset, "TMFUN"), changeable)
+    with torch.no_grad():
+        shares = {
+            "items": {name: x.numpy() for name, x in loaded.model.modality_shares().items()},
+            "users": {name: x.numpy() for name, x in loaded.model.user_modality_shares().items()},
+        }
+    plt.rcParams |= {"svg.hashsalt": "attention", "font.size": 9}
+    figure, panels = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained")
+    print("\n| of | modality | mean | 1 % | median | 99 % |\n|---|---|---|---|---|---|")
+    for panel, (title, values) in zip(panels, shares.items(), strict=True):
+        for name, x in values.items():
+            ends = np.quantile(x, [0.01, 0.5, 0.99])
+            print(f"| {title} | {name} | {x.mean():.3f} | " + " | ".join(f"{end:.3f}" for end in ends) + " |")
+            panel.hist(x, bins=np.linspace(0, 1, 51), label=name, alpha=0.6)
+        panel.set(title=title, xlabel="attention weight", yscale="log")
+        panel.legend(frameon=False)
+    path = ROOT / "docs" / f"attention-{args.dataset}.svg"
+    figure.savefig(path, metadata={"Date": None})
+    print(f"plot: {path}")
+    if args.phrases:
+        phrases = json.loads(args.phrases.read_text())
+        taken = np.bincount(loaded.dataset.train.items, minlength=loaded.dataset.n_items)
+        for name, x in shares["items"].items():
+            order = [item for item in np.argsort(-x, kind="stable") if taken[item] >= args.at_least]
+            print(f"\nmost {name} of the items with {args.at_least} users and more:")
+            for item in order[: args.examples]:
+                print(f"  {x[item]:.2f}  {phrases[item]}  ({taken[item]} users)")
+
+
+def main() -> None:
+    words, overrides = split_overrides(sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("study", choices=("ablations", "sensitivity", "attention"))
+    parser.add_argument("-d", "--dataset", required=True)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--only", nargs="+", choices=ABLATIONS, metavar="VARIANT", help="of the ablations")
+    parser.add_argument("--phrases", type=Path, help="a JSON list of texts, one per item")
+    parser.add_argument("--examples", type=int, default=8)
+    parser.add_argument("--at-least", type=int, default=20, help="users of an item that is shown")
+    args = parser.parse_args(words)
+    {"ablations": ablations, "sensitivity": sensitivity, "attention": attention}[args.study](args, overrides)
+
+
+if __name__ == "__main__":
+    main()
