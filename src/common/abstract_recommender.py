@@ -33,6 +33,9 @@ class AbstractRecommender(nn.Module):
     needs_negatives: ClassVar[bool] = True
     """Whether `calculate_loss` reads interaction[2]; of a model that declares no settings its YAML alone says so."""
 
+    content_is_optional: ClassVar[bool] = False
+    """Whether a multimodal model runs on a data set without any modality, as what is left of it then."""
+
     cache_forward: ClassVar[bool] = True
     """In evaluation `forward()` is a function of the weights alone: it runs once, not once per batch.
 

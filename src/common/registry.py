@@ -129,7 +129,7 @@ def check_pairing(name: str, config: Config, dataset: Dataset) -> None:
             raise UserError(f"{name} does not learn from the batches of {flag}; leave that setting out")
     if is_foreign(name, config.models_dir):
         return  # only its code knows which features it reads; the error says so where there are none
-    if needs.modalities and not dataset.modalities:
+    if needs.modalities and not dataset.modalities and not model.content_is_optional:
         raise UserError(
             f"{name} needs at least one modality, and '{dataset.name}' has none; "
             f"put <modality>_feat.npy or <modality>_knn<k>.npz beside its .inter file, or name them under `modalities:`"

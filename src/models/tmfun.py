@@ -100,6 +100,8 @@ class TMFUN(GeneralRecommender):
         "user_modality_weight": float,
     }
 
+    content_is_optional = True  # without any: item = g, user = g, no contrast
+
     @classmethod
     def needs_raw_features(cls, config) -> bool:
         return config["modality_input"] == "features"
@@ -126,27 +128,32 @@ class TMFUN(GeneralRecommender):
         present = presence(self)
         self.present = None if present is None else present.to(self.device)
         self.modality_graphs = [graph.to(self.device) for graph in graphs.values()]
-        self.mixture = Mixture(self.modality_graphs)
-        prior = torch.tensor(shares(list(graphs), config["item_graph_weight"]))
-        if config["learn_item_graph"]:
-            self.prior_logits = nn.Parameter(prior.log())
-        else:
-            self.prior_logits = prior.log().to(self.device)
-            self.fixed_item_graph = self.mixture(prior.to(self.device))
 
         self.user_embedding = nn.Embedding(self.n_users, d)
         self.item_embedding = nn.Embedding(self.n_items, d)
         nn.init.xavier_uniform_(self.user_embedding.weight)
         nn.init.xavier_uniform_(self.item_embedding.weight)
+        self.bpr, self.l2 = BPRLoss(), L2Loss()
+        if graphs:
+            self._make_fusion(config, d)
+
+    def _make_fusion(self, config, d: int) -> None:
+        """The item feature graph, and the weights of attention and fusion."""
+        self.mixture = Mixture(self.modality_graphs)
+        prior = torch.tensor(shares(self.modality_names, config["item_graph_weight"]))
+        if config["learn_item_graph"]:
+            self.prior_logits = nn.Parameter(prior.log())
+        else:
+            self.prior_logits = prior.log().to(self.device)
+            self.fixed_item_graph = self.mixture(prior.to(self.device))
         if config["attention"] == "dot":
             self.query, self.key = nn.Linear(d, d, bias=False), nn.Linear(d, d, bias=False)
         if config["fusion"] == "concat" and config["use_item_graph"] and config["multi_step"]:
             self.merge = nn.Linear(2 * d, d)
         if config["modality_input"] == "features":
             raw = modality_features(self)
-            self.raw = [raw[name].to(self.device) for name in graphs]
+            self.raw = [raw[name].to(self.device) for name in self.modality_names]
             self.projections = nn.ModuleList(nn.Linear(x.shape[1], d) for x in self.raw)
-        self.bpr, self.l2 = BPRLoss(), L2Loss()
 
     def pre_epoch_processing(self) -> None:
         self.train_graph = self.edges.sample().to(self.device)
@@ -165,7 +172,7 @@ class TMFUN(GeneralRecommender):
 
     def _users(self, g: Tensor, items: Sources, means: SparseMatrix) -> Tensor:
         """Representations (n, d) of users from their g (n, d) and `means` (n, I) over all items."""
-        if not self.config["user_modality"]:
+        if not self.config["user_modality"] or not items.modal:
             return g
         return (
             g + self.config["user_modality_weight"] * self.fuse(self._user_sources(g, items, means)).content
@@ -197,7 +204,7 @@ class TMFUN(GeneralRecommender):
 
     def _similar(self, modal: list[Tensor]) -> Tensor | None:
         """h (I, d), the output of the item feature graph."""
-        if not self.config["use_item_graph"]:
+        if not self.config["use_item_graph"] or not modal:
             return None
         if self._similar_is_a_mix():
             return self._mix(modal)
@@ -219,7 +226,10 @@ class TMFUN(GeneralRecommender):
         return self.fixed_item_graph
 
     def fuse(self, sources: Sources) -> Fused:
-        """Early, middle and late step."""
+        """Early, middle and late step; without any modality the late one alone, of no content."""
+        if not sources.modal:
+            nothing = torch.zeros_like(sources.interaction)
+            return Fused(sources.interaction, nothing, sources.interaction.new_zeros(0, 1, 1))
         modal = torch.stack(sources.modal)  # (M, n, d)
         attention = self._attend(sources.interaction, modal, sources.present)
         heads = modal.unflatten(2, (self.config["n_heads"], -1))  # (M, n, heads, d / heads)
@@ -287,7 +297,7 @@ class TMFUN(GeneralRecommender):
         if self.config["reg_weight"] > 0:
             penalty = self.l2(user, positive, negative).squeeze() / self.batch_size
             loss = loss + self.config["reg_weight"] * penalty
-        if self.config["cl_weight"] > 0:
+        if self.config["cl_weight"] > 0 and items.modal:
             loss = loss + self.config["cl_weight"] * self._contrast(items, fused, torch.unique(place[0]))
         return loss
 

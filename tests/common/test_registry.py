@@ -53,7 +53,7 @@ def test_an_unknown_name_gets_the_nearest_one(name, hint):
 @pytest.mark.parametrize(
     ("model", "settings", "dataset", "message"),
     [
-        ("TMFUN", {}, NOTHING, "TMFUN needs at least one modality, and 'nothing' has none"),
+        ("BM3", {}, NOTHING, "BM3 needs at least one modality, and 'nothing' has none"),
         ("VBPR", {}, GRAPHS, "VBPR needs raw features .* 'image' of 'graphs' has only a kNN graph"),
         (
             "BPR",

@@ -271,3 +271,18 @@ def test_without_common_users_there_is_nothing_to_add():
     with torch.no_grad():
         scores = [tmfun(data, neighbour_weight=w).full_sort_predict(everyone) for w in (0.5, 0.0)]
     assert_close(*scores)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"learn_item_graph": True}, {"multi_step": False}, {"fusion": "concat"}]
+)
+def test_without_content_its_interaction_part_is_left(settings):
+    data = dataset()
+    bare = ToyDataset(N_USERS, N_ITEMS, data.pairs)
+    model = tmfun(bare, neighbour_weight=0.0, **settings)
+    light = make("LightGCN", bare, n_layers=3, reg_weight=0.0, embedding_size=D)
+    light.load_state_dict(model.state_dict(), strict=False)
+    assert_close(model(), light())
+    model.calculate_loss(GOLDEN_BATCH).backward()
+    assert all(p.grad is not None for p in model.parameters())
+    assert model.modality_shares() == {}

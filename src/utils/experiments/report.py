@@ -81,10 +81,13 @@ def first_block(config: Config, dataset: Dataset, model: AbstractRecommender) ->
     """Data set, modalities, device, model, weights, and every setting with its origin."""
     trainable, frozen = model.parameter_counts()
     masked = "training and validation" if config["mask_validation_at_test"] else "training"
-    lines = [
-        *dataset.describe(),
-        *(f"warning: {warning}" for warning in [*config.warnings, *dataset.warnings]),
-    ]
+    warnings = [*config.warnings, *dataset.warnings]
+    if model.content_is_optional and not dataset.modalities:
+        warnings.append(
+            f"'{dataset.name}' has no modality: {config['model']} learns from interactions alone, and its settings "
+            f"of content have no effect"
+        )
+    lines = [*dataset.describe(), *(f"warning: {warning}" for warning in warnings)]
     lines += [
         f"device     {config['device']}, {torch.get_num_threads()} threads",
         f"model      {config['model']}: {trainable:,} trainable weights, {frozen:,} frozen",

@@ -194,14 +194,17 @@ def test_models_that_need_raw_features_say_so(graphs_only, model, settings):
         run(model, graphs_only, **settings)
 
 
-def test_a_multimodal_model_without_any_modality_says_so(places, tmp_path):
+def test_a_multimodal_model_without_any_modality_says_so(places, tmp_path, logged):
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "tiny.inter").write_bytes(
         (Path(places["data_path"]) / "tiny" / "tiny.inter").read_bytes()
     )
-    with pytest.raises(UserError, match="TMFUN needs at least one modality, and 'tiny' has none"):
-        run("TMFUN", places | {"data_path": str(tmp_path)})
+    with pytest.raises(UserError, match="FREEDOM needs at least one modality, and 'tiny' has none"):
+        run("FREEDOM", places | {"data_path": str(tmp_path)})
     assert run("BPR", places | {"data_path": str(tmp_path)}).best
+    assert run("TMFUN", places | {"data_path": str(tmp_path)}).best
+    warning = "'tiny' has no modality: TMFUN learns from interactions alone"
+    assert any(warning in line for line in logged)
 
 
 def test_shares_of_modalities_that_leave_one_nothing_are_an_error(places):
