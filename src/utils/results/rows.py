@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from utils.config import SRC
+from common.registry import get_model
+from utils.config import SRC, Config
 from utils.experiments.store import TrialResult
 from utils.results.recipes import Recipe
 
@@ -48,7 +49,7 @@ def make_row(recipe: Recipe, trials: Sequence[TrialResult], commit: str) -> Row:
         "dataset": recipe.dataset,
         "model": recipe.model,
         "features": recipe.features,
-        "settings": {name: value for name, value in recipe.settings.items() if name != "seed"},
+        "settings": settings_of(recipe),
         "seeds": [_seed(recipe, trial) for trial in trials],
         "metrics": {name: round(statistics.fmean(values), 5) for name, values in tests.items()},
         "sd": {name: _deviation(values) for name, values in tests.items()},
@@ -61,6 +62,15 @@ def make_row(recipe: Recipe, trials: Sequence[TrialResult], commit: str) -> Row:
         "date": max(trial.environment["date"] for trial in trials)[:10],
         "commit": commit,
     }
+
+
+def settings_of(recipe: Recipe) -> dict[str, Any]:
+    """The model's own settings under the recipe, with its learning rate, and whatever else the recipe sets."""
+    own = {name: value for name, value in recipe.settings.items() if name != "seed"}
+    schema = get_model(recipe.model).settings or {}
+    config = Config(recipe.model, recipe.dataset, own, model_settings=schema)
+    named = [*schema, "learning_rate", "learning_rate_scheduler", *own]
+    return {name: config[name] for name in sorted(set(named))}
 
 
 def _seed(recipe: Recipe, trial: TrialResult) -> int:
