@@ -143,9 +143,20 @@ def attention(args: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
     path = ROOT / "docs" / f"attention-{args.dataset}.svg"
     figure.savefig(path, metadata={"Date": None})
     print(f"plot: {path}")
+    taken = np.bincount(loaded.dataset.train.items, minlength=loaded.dataset.n_items)
+    bounds = [0, 5, 10, 20, 50, taken.max() + 1]
+    print(
+        "\n| users of the item | items | "
+        + " | ".join(shares["items"])
+        + " |\n|---|---|"
+        + "---|" * len(shares["items"])
+    )
+    for low, high in zip(bounds, bounds[1:], strict=False):
+        group = (taken >= low) & (taken < high)
+        means = " | ".join(f"{x[group].mean():.3f}" for x in shares["items"].values())
+        print(f"| {low} to {high - 1} | {group.sum():,} | {means} |")
     if args.phrases:
         phrases = json.loads(args.phrases.read_text())
-        taken = np.bincount(loaded.dataset.train.items, minlength=loaded.dataset.n_items)
         for name, x in shares["items"].items():
             order = [item for item in np.argsort(-x, kind="stable") if taken[item] >= args.at_least]
             print(f"\nmost {name} of the items with {args.at_least} users and more:")
