@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from common.registry import get_model
 from utils.config import SRC, Config
+from utils.experiments.report import PHASES
 from utils.experiments.store import TrialResult
 from utils.results.recipes import Recipe
 
@@ -57,7 +58,7 @@ def make_row(recipe: Recipe, trials: Sequence[TrialResult], commit: str) -> Row:
             name: round(statistics.fmean(trial.valid[name] for trial in trials), 5) for name in METRICS
         },
         "best_epochs": [trial.best_epoch for trial in trials],
-        "minutes_per_seed": round(statistics.fmean(sum(trial.seconds.values()) for trial in trials) / 60, 1),
+        "minutes_per_seed": round(statistics.fmean(_seconds(trial) for trial in trials) / 60, 1),
         "device": trials[0].environment["device"],
         "date": max(trial.environment["date"] for trial in trials)[:10],
         "commit": commit,
@@ -71,6 +72,10 @@ def settings_of(recipe: Recipe) -> dict[str, Any]:
     config = Config(recipe.model, recipe.dataset, own, model_settings=schema)
     named = [*schema, "learning_rate", "learning_rate_scheduler", *own]
     return {name: config[name] for name in sorted(set(named))}
+
+
+def _seconds(trial: TrialResult) -> float:
+    return sum(trial.seconds[phase] for phase in PHASES)
 
 
 def _seed(recipe: Recipe, trial: TrialResult) -> int:
