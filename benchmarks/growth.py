@@ -55,7 +55,7 @@ def plot(path: Path, cases: Mapping[str, Mapping[str, bench.Figures]]) -> None:
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
-    plt.rcParams |= {"svg.hashsalt": "growth", "font.size": 9}
+    plt.rcParams |= {"svg.hashsalt": "growth", "svg.fonttype": "none", "font.size": 9}
     figure, panels = plt.subplots(1, len(QUANTITIES), figsize=(11, 3.6), layout="constrained")
     for panel, (name, title) in zip(panels, QUANTITIES.items(), strict=True):
         for number, (case, rows) in enumerate(cases.items()):
@@ -65,8 +65,11 @@ def plot(path: Path, cases: Mapping[str, Mapping[str, bench.Figures]]) -> None:
                 "markersize": 4,
                 "linewidth": 1,
             }
-            panel.plot(*points(rows, name), label=case, **style)
+            sizes, values = points(rows, name)
+            panel.plot(sizes, values, label=case, **style)
         panel.set(xscale="log", yscale="log", title=title, xlabel="interactions")
+        panel.set_xticks(sizes, [f"{size / 1000:.0f}k" for size in sizes])
+        panel.set_xticks([], minor=True)
         panel.grid(alpha=0.3)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=9, frameon=False)
     figure.savefig(path, metadata={"Date": None})

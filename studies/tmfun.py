@@ -93,7 +93,7 @@ def sensitivity(args: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
             runs = trials(args.dataset, {**overrides, axis: value}, How(workers=args.workers))
             found.setdefault(axis, {})[str(value)] = [run.valid["recall@20"] for run in runs]
             print(f"{axis}={value}: valid recall@20 {stated(found[axis][str(value)])}", flush=True)
-    plt.rcParams |= {"svg.hashsalt": "sensitivity", "font.size": 9}
+    plt.rcParams |= {"svg.hashsalt": "sensitivity", "svg.fonttype": "none", "font.size": 9}
     figure, panels = plt.subplots(2, 3, figsize=(9, 5), sharey=True, layout="constrained")
     for panel, (axis, values) in zip(panels.flat, found.items(), strict=True):
         places = range(len(values))
@@ -130,7 +130,7 @@ def attention(args: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
             "items": {name: x.numpy() for name, x in loaded.model.modality_shares().items()},
             "users": {name: x.numpy() for name, x in loaded.model.user_modality_shares().items()},
         }
-    plt.rcParams |= {"svg.hashsalt": "attention", "font.size": 9}
+    plt.rcParams |= {"svg.hashsalt": "attention", "svg.fonttype": "none", "font.size": 9}
     figure, panels = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained")
     print("\n| of | modality | mean | 1 % | median | 99 % |\n|---|---|---|---|---|---|")
     for panel, (title, values) in zip(panels, shares.items(), strict=True):
