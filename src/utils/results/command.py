@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace, overrides: Mapping[str, Any]) -> int:
             lines.append(f"{recipe.name}: a trial failed")
             fine = False
         elif arguments.write:
-            known[recipe.name] = make_row(recipe, trials, commit)
+            known[recipe.name] = make_row(recipe, trials, commit, overrides)
             write_json(FILE, [known[name] for name in sorted(known)])
             lines.append(f"{recipe.name}: written to {FILE}")
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,8 +41,13 @@ def read_rows(path: Path = FILE) -> list[Row]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
 
-def make_row(recipe: Recipe, trials: Sequence[TrialResult], commit: str) -> Row:
-    """What the recipe's trials, one per seed, gave: test means and sample standard deviations, and validation means."""
+def make_row(
+    recipe: Recipe, trials: Sequence[TrialResult], commit: str, places: Mapping[str, Any] | None = None
+) -> Row:
+    """What the recipe's trials, one per seed, gave: test means and sample standard deviations, and validation means.
+
+    places: settings that say where the data are.
+    """
     trials = sorted(trials, key=lambda trial: recipe.seeds.index(_seed(recipe, trial)))
     tests = {name: [trial.test[name] for trial in trials] for name in METRICS}
     return {
@@ -50,12 +55,12 @@ def make_row(recipe: Recipe, trials: Sequence[TrialResult], commit: str) -> Row:
         "dataset": recipe.dataset,
         "model": recipe.model,
         "features": recipe.features,
-        "settings": settings_of(recipe),
+        "settings": settings_of(recipe, places),
         "seeds": [_seed(recipe, trial) for trial in trials],
-        "metrics": {name: round(statistics.fmean(values), 5) for name, values in tests.items()},
+        "metrics": {name: round(statistics.fmean(values), 6) for name, values in tests.items()},
         "sd": {name: _deviation(values) for name, values in tests.items()},
         "valid": {
-            name: round(statistics.fmean(trial.valid[name] for trial in trials), 5) for name in METRICS
+            name: round(statistics.fmean(trial.valid[name] for trial in trials), 6) for name in METRICS
         },
         "best_epochs": [trial.best_epoch for trial in trials],
         "minutes_per_seed": round(statistics.fmean(_seconds(trial) for trial in trials) / 60, 1),
@@ -65,11 +70,11 @@ def make_row(recipe: Recipe, trials: Sequence[TrialResult], commit: str) -> Row:
     }
 
 
-def settings_of(recipe: Recipe) -> dict[str, Any]:
+def settings_of(recipe: Recipe, places: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The model's own settings under the recipe, with its learning rate, and whatever else the recipe sets."""
     own = {name: value for name, value in recipe.settings.items() if name != "seed"}
     schema = get_model(recipe.model).settings or {}
-    config = Config(recipe.model, recipe.dataset, own, model_settings=schema)
+    config = Config(recipe.model, recipe.dataset, {**own, **(places or {})}, model_settings=schema)
     named = [*schema, "learning_rate", "learning_rate_scheduler", *own]
     return {name: config[name] for name in sorted(set(named))}
 
@@ -83,7 +88,7 @@ def _seed(recipe: Recipe, trial: TrialResult) -> int:
 
 
 def _deviation(values: Sequence[float]) -> float | None:
-    return round(statistics.stdev(values), 5) if len(values) > 1 else None
+    return round(statistics.stdev(values), 6) if len(values) > 1 else None
 
 
 def differences(row: Row, trials: Sequence[TrialResult]) -> Iterator[Difference]:
