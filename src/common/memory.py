@@ -26,10 +26,8 @@ def keep_freed_memory() -> bool:
 
 def forget_peak(device: torch.device | None = None) -> bool:
     """Let the peaks begin anew at what the process holds now, before a trial of several; True where Linux can."""
-    on_gpu = device is not None and device.type == "cuda"
-    if (
-        on_gpu and torch.cuda.is_initialized()
-    ):  # before its first use there is nothing to forget, and torch refuses
+    # Before a GPU's first use there is nothing to forget, and torch refuses.
+    if device is not None and device.type == "cuda" and torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats(device)
     try:
         Path("/proc/self/clear_refs").write_text("5")
