@@ -10,7 +10,8 @@ import pytest
 from common.registry import get_model, list_models
 from utils.cli import main
 from utils.config import SRC, Config
-from utils.results import command, recipes, rows
+from utils.errors import UserError
+from utils.results import command, page, recipes, rows
 from utils.results.recipes import FOLDER, Recipe, read_recipe, recipe_names
 
 DOCS = SRC.parent / "docs"
@@ -62,11 +63,48 @@ def test_every_row_has_a_recipe():
     assert sorted(row["recipe"] for row in ROWS) == recipe_names()
 
 
-def test_the_page_of_results_has_every_figure_of_the_file():
+def test_the_page_of_results_shows_the_rows_of_the_file():
     text = (DOCS / "results.md").read_text()
+    assert page.tables(ROWS) in text, "docs/results.md is not of docs/results.json; use page.write_tables"
     for row in ROWS:
         for metric, value in row["metrics"].items():
             assert f"{value:.4f}" in text, f"docs/results.md lacks {metric} {value:.4f} of {row['recipe']}"
+
+
+def a_row(**changed):
+    return {**ROWS[0], **changed}
+
+
+def test_a_page_keeps_what_is_around_its_tables(tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n")
+    page.write_tables(ROWS, path)
+    assert path.read_text() == f"before\n{page.BEGIN}\n\n{page.tables(ROWS)}\n\n{page.END}\nafter\n"
+    path.write_text(f"before\n{page.END}\n{page.BEGIN}\n")
+    with pytest.raises(UserError, match="no place for the tables"):
+        page.write_tables(ROWS, path)
+
+
+def test_tables_are_by_data_set_and_what_has_surrogates_stands_last():
+    metrics = {name: 0.05 for name in rows.METRICS}
+    lines = page.tables(
+        [
+            a_row(dataset="sports", model="First"),
+            a_row(dataset="baby", model="Surrogate", features="surrogate"),
+            a_row(dataset="baby", model="Worse", metrics=metrics),
+            a_row(dataset="baby", model="Better"),
+        ]
+    ).splitlines()
+    names = [line.split(" | ")[0].strip("| ") for line in lines if line and "---" not in line]
+    assert names == ["### baby", "model", "Better", "Worse", "Surrogate", "### sports", "model", "First"]
+
+
+def test_a_published_figure_stands_beside_comparable_content_alone():
+    metrics = {name: 0.0754 * 1.02 for name in rows.METRICS}
+    of = {"dataset": "baby", "model": "LightGCN", "metrics": metrics}
+    assert "0.0754 / 0.0328 (MMRec README): +2.0 %" in page.tables([a_row(features="none", **of)])
+    for content in ("surrogate", "true"):
+        assert "MMRec README" not in page.tables([a_row(features=content, **of)])
 
 
 def test_means_and_deviations_are_over_seeds():
@@ -97,6 +135,8 @@ def own_recipes(tmp_path, monkeypatch, places):
     )
     monkeypatch.setattr(recipes, "FOLDER", folder)
     monkeypatch.setattr(command, "FILE", tmp_path / "results.json")
+    (tmp_path / "results.md").write_text(f"{page.BEGIN}\n{page.END}\n")
+    monkeypatch.setattr(command, "PAGE", tmp_path / "results.md")
     monkeypatch.setattr(rows, "FILE", tmp_path / "results.json")
     monkeypatch.setattr(command, "read_rows", lambda: rows.read_rows(tmp_path / "results.json"))
     monkeypatch.setattr(command, "_commit", lambda: "abc")
@@ -107,6 +147,7 @@ def test_what_was_written_is_found_again(own_recipes, tmp_path, capsys):
     assert main(["results", "--write", *own_recipes]) == 0
     (row,) = json.loads((tmp_path / "results.json").read_text())
     assert row["seeds"] == [1, 2] and row["commit"] == "abc" and row["settings"]["epochs"] == 2
+    assert page.tables([row]) in (tmp_path / "results.md").read_text()
     assert main(["results", "--seeds", "1", *own_recipes]) == 0
     assert "agrees with" in capsys.readouterr().out
     row["metrics"]["recall@20"] += 0.5

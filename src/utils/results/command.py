@@ -1,4 +1,4 @@
-"""The command `results`: run recipes, then compare with docs/results.json or write it."""
+"""The command `results`: run recipes, then compare with docs/results.json or write it and the page that shows it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from utils.errors import UserError
 from utils.experiments.store import TrialResult
 from utils.experiments.sweep import How, run_all
 from utils.files import write_json
+from utils.results.page import PAGE, write_tables
 from utils.results.recipes import Recipe, read_recipe, recipe_names
 from utils.results.rows import FILE, Row, differences, make_row, read_rows
 
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("names", nargs="*", metavar="RECIPE", help="recipes of src/configs/recipes, if not all")
     add("--seeds", type=positive, metavar="N", help="the first N seeds of each recipe, if not all")
     add("--workers", type=positive, default=1, metavar="N", help="N trials side by side")
-    add("--write", action="store_true", help="put what comes out into docs/results.json; needs all seeds")
+    add("--write", action="store_true", help="put what comes out into docs/results.json and .md; needs all seeds")
     # fmt: on
 
 
@@ -57,8 +58,10 @@ def run(arguments: argparse.Namespace, overrides: Mapping[str, Any]) -> int:
             fine = False
         elif arguments.write:
             known[recipe.name] = make_row(recipe, trials, commit, overrides)
-            write_json(FILE, [known[name] for name in sorted(known)])
-            lines.append(f"{recipe.name}: written to {FILE}")
+            rows = [known[name] for name in sorted(known)]
+            write_json(FILE, rows)
+            write_tables(rows, PAGE)
+            lines.append(f"{recipe.name}: written to {FILE} and {PAGE}")
         else:
             told, agrees = _compare(recipe, known.get(recipe.name), trials)
             lines += told
