@@ -139,13 +139,15 @@ class TMFUN(GeneralRecommender):
 
     def _make_fusion(self, config, d: int) -> None:
         """The item feature graph, and the weights of attention and fusion."""
-        self.mixture = Mixture(self.modality_graphs)
         prior = torch.tensor(shares(self.modality_names, config["item_graph_weight"]))
-        if config["learn_item_graph"]:
-            self.prior_logits = nn.Parameter(prior.log())
-        else:
-            self.prior_logits = prior.log().to(self.device)
-            self.fixed_item_graph = self.mixture(prior.to(self.device))
+        self.prior_logits = (
+            nn.Parameter(prior.log()) if config["learn_item_graph"] else prior.log().to(self.device)
+        )
+        if config["use_item_graph"]:
+            self.mixture = Mixture(self.modality_graphs)
+            self.fixed_item_graph = (
+                None if config["learn_item_graph"] else self.mixture(prior.to(self.device))
+            )
         if config["attention"] == "dot":
             self.query, self.key = nn.Linear(d, d, bias=False), nn.Linear(d, d, bias=False)
         if config["fusion"] == "concat" and config["use_item_graph"] and config["multi_step"]:
@@ -221,7 +223,7 @@ class TMFUN(GeneralRecommender):
 
     def item_graph(self) -> SparseMatrix:
         """The item feature graph A (I, I)."""
-        if self.config["learn_item_graph"]:
+        if self.fixed_item_graph is None:
             return self.mixture(self.prior_logits.softmax(0))
         return self.fixed_item_graph
 

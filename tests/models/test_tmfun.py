@@ -24,6 +24,8 @@ SWITCHES = [
     {"modality_input": "features"},
     {"knn_weight": "cosine"},
     {"use_item_graph": False},
+    {"use_item_graph": False, "cl_weight": 0.0},
+    {"use_item_graph": False, "learn_item_graph": True},
     {"use_modality_graphs": False, "attention": "equal"},
     {"attention": "prior"},
     {"attention": "equal"},
@@ -48,10 +50,11 @@ def dataset() -> ToyDataset:
 
 
 def tmfun(data: ToyDataset | None = None, **settings):
-    """The model with its YAML's settings but these, in training mode."""
+    """The model with all of its parts and its YAML's settings, but for these, in training mode."""
     yaml = Config("TMFUN", "demo", model_settings=get_model("TMFUN").settings).final_config_dict
     own = {name: yaml[name] for name in get_model("TMFUN").settings}
-    base = own | {"knn_k": 3, "edge_dropout": 0.0, "embedding_size": D}
+    parts = {"use_item_graph": True, "cl_weight": 0.003}
+    base = own | parts | {"knn_k": 3, "edge_dropout": 0.0, "embedding_size": D}
     return make("TMFUN", data or dataset(), **base | settings).train()
 
 
