@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,24 +34,41 @@ METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 ABLATIONS: dict[str, dict[str, Any]] = {
     "TMFUN": {},
     "without modality graphs": {"use_modality_graphs": False},
-    "without item graph": {"use_item_graph": False},
+    "with the item graph": {"use_item_graph": True},
     "without attention (equal weights)": {"attention": "equal"},
     "attention fixed at the graph weights": {"attention": "prior"},
     "without multi-step fusion": {"multi_step": False},
-    "without contrast": {"cl_weight": 0.0},
+    "with contrast, content and interactions": {"cl_weight": 0.003},
+    "with contrast, modality and modality": {"cl_weight": 0.003, "cl_pairs": ["modalities"]},
     "without users' content": {"user_modality": False},
     "without items that share users": {"neighbour_weight": 0.0},
     "image alone": {"modalities": ["image"]},
     "text alone": {"modalities": ["text"]},
 }
-AXES: dict[str, list[Any]] = {
-    "knn_k": [2, 5, 10],
-    "n_ui_layers": [1, 2, 3, 4],
-    "n_item_layers": [1, 2],
-    "cl_temperature": [0.05, 0.1, 0.2, 0.5, 1.0],
-    "cl_weight": [0.0, 0.0003, 0.001, 0.003, 0.01, 0.03],
-    "neighbour_weight": [0.0, 0.05, 0.1, 0.15, 0.2, 0.3],
-}
+
+
+class Axis(NamedTuple):
+    """Values of a setting, all others as in the YAML but `beside`, without which it would have no effect."""
+
+    setting: str
+    values: list[Any]
+    beside: dict[str, Any] = {}
+
+    @property
+    def title(self) -> str:
+        return self.setting + "".join(f", {name}={value}" for name, value in self.beside.items())
+
+
+AXES = (
+    Axis("knn_k", [2, 5, 10]),
+    Axis("n_ui_layers", [1, 2, 3, 4]),
+    Axis("n_item_layers", [1, 2]),
+    Axis("attention_temperature", [0.2, 0.5, 1.0, 2.0, 5.0]),
+    Axis("edge_dropout", [0.0, 0.5, 0.7, 0.8, 0.9]),
+    Axis("cl_weight", [0.0, 0.0003, 0.001, 0.003, 0.01]),
+    Axis("cl_temperature", [0.1, 0.2, 0.5, 1.0], {"cl_weight": 0.003}),
+    Axis("neighbour_weight", [0.0, 0.05, 0.1, 0.15, 0.2, 0.3]),
+)
 
 
 def trials(dataset: str, settings: Mapping[str, Any], how: How) -> list[TrialResult]:
@@ -80,27 +97,27 @@ def ablations(args: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
 
 
 def sensitivity(args: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
-    """A panel per setting: validation Recall@20 along its values, all others as in the YAML."""
+    """A panel per axis: validation Recall@20 along its values; a grey line marks the YAML's."""
     import matplotlib
 
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
     chosen = read_defaults(args.dataset)
-    found: dict[str, dict[str, list[float]]] = {}
-    for axis, values in AXES.items():
-        for value in values:
-            runs = trials(args.dataset, {**overrides, axis: value}, How(workers=args.workers))
-            found.setdefault(axis, {})[str(value)] = [run.valid["recall@20"] for run in runs]
-            print(f"{axis}={value}: valid recall@20 {stated(found[axis][str(value)])}", flush=True)
     plt.rcParams |= {"svg.hashsalt": "sensitivity", "svg.fonttype": "none", "font.size": 9}
-    figure, panels = plt.subplots(2, 3, figsize=(9, 5), sharey=True, layout="constrained")
-    for panel, (axis, values) in zip(panels.flat, found.items(), strict=True):
-        places = range(len(values))
-        panel.plot(places, [fmean(runs) for runs in values.values()], "o-", color="C0")
-        at = [str(value) for value in AXES[axis]].index(str(chosen[axis]))
-        panel.axvline(at, color="0.8", zorder=0)
-        panel.set(xticks=list(places), xticklabels=list(values), xlabel=axis)
+    figure, panels = plt.subplots(2, 4, figsize=(11, 5), sharey=True, layout="constrained")
+    for panel, axis in zip(panels.flat, AXES, strict=True):
+        means = []
+        for value in axis.values:
+            settings = {**overrides, **axis.beside, axis.setting: value}
+            found = [
+                run.valid["recall@20"] for run in trials(args.dataset, settings, How(workers=args.workers))
+            ]
+            means.append(fmean(found))
+            print(f"{axis.title}: {value}: valid recall@20 {stated(found)}", flush=True)
+        panel.plot(range(len(means)), means, "o-", color="C0")
+        panel.axvline(axis.values.index(chosen[axis.setting]), color="0.8", zorder=0)
+        panel.set(xticks=range(len(means)), xticklabels=axis.values, xlabel=axis.title)
         panel.grid(axis="y", alpha=0.3)
     for panel in panels[:, 0]:
         panel.set_ylabel("validation Recall@20")

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from common.graph import stable_topk
+from common.products import numpy_products
 from utils.errors import Diverged, UserError
 from utils.evaluation.metrics import evaluate
 
@@ -265,7 +266,7 @@ class Evaluator:
         the memory of one block's scores from serving the next.
         """
         model.eval()
-        with torch.no_grad(), forward_once(model):
+        with numpy_products(), forward_once(model):
             for start in range(0, len(users), self.block_size):
                 rows = slice(start, min(start + self.block_size, len(users)))
                 act(rows, self._scores(model, users[rows], seen))
