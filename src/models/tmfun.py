@@ -3,7 +3,8 @@
 "Attention-guided Multi-step Fusion: A Hierarchical Fusion Network for Multimodal Recommendation", DOI
 10.1145/3539618.3591950. Its full text and code were not at hand: every component that the abstract names is
 here, and what the abstract leaves open is fixed by a named setting. No figure of the paper is claimed;
-docs/tmfun.md tells, component by component, what is known and what is chosen.
+docs/tmfun.md tells, component by component, what is known and what is chosen, and why the middle step and the
+contrast are off in the YAML.
 
 With P, Q the ID embeddings, m the modalities and A_m their normalised kNN graphs of items:
 
@@ -11,7 +12,7 @@ With P, Q the ID embeddings, m the modalities and A_m their normalised kNN graph
     modality     h_m = A_m^n Z_m, Z_m = Q or W_m x_m + b_m            (modality feature graphs)
     early step   alpha = softmax_m(<W_q g, W_k h_m> / (sqrt(d) t) + log a_m) over the modalities that
                  the item has,  f = sum_m alpha_m h_m
-    middle step  h = A^n Q with A = sum_m a_m A_m (item feature graph),  c = (f + h) / 2
+    middle step  h = A^n Q with A = sum_m a_m A_m (item feature graph),  c = (f + h) / 2; without it c = f
     late step    item = g + c,  user = g + w c_u, with c_u the same two steps over the means of h_m and of h
                  over the user's items; in training without the positive item, which would only find itself
     score        x_u . x_i + v r sum_{j of u} B_ji, B the cosines of items that share users, the nearest alone
