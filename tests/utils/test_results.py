@@ -185,6 +185,15 @@ def test_an_incomplete_recipe_says_what_it_lacks(own_recipes, missing):
         read_recipe("one")
 
 
+def test_true_features_need_no_quotes(own_recipes):
+    path = recipes.FOLDER / "one.yaml"
+    path.write_text(path.read_text().replace("features: none", "features: true"))
+    assert read_recipe("one").features == "true"
+    path.write_text(path.read_text().replace("features: true", "features: real"))
+    with pytest.raises(UserError, match="features is 'real'; expected one of none, graph, surrogate, true"):
+        read_recipe("one")
+
+
 def test_without_its_data_a_recipe_is_skipped_unless_it_is_named(own_recipes, tmp_path, capsys):
     words = [word for word in own_recipes if not word.startswith("data_path=")] + [f"data_path={tmp_path}"]
     assert main(["results", *words]) == 0

@@ -49,6 +49,8 @@ def read_recipe(name: str) -> Recipe:
             f"{where} has no line '{missing[0]}: ...'; a recipe names model, dataset, features and seed"
         )
     model, dataset, features = (settings.pop(key) for key in ("model", "dataset", "features"))
+    if features is True:
+        features = "true"  # which YAML reads as a truth
     if features not in FEATURES:
         raise UserError(f"{where}: features is '{features}'; expected one of {', '.join(FEATURES)}")
     if not isinstance(settings["seed"], list):
