@@ -140,15 +140,12 @@ class TMFUN(GeneralRecommender):
 
     def _make_fusion(self, config, d: int) -> None:
         """The item feature graph, and the weights of attention and fusion."""
+        learned = config["learn_item_graph"]
         prior = torch.tensor(shares(self.modality_names, config["item_graph_weight"]))
-        self.prior_logits = (
-            nn.Parameter(prior.log()) if config["learn_item_graph"] else prior.log().to(self.device)
-        )
+        self.prior_logits = nn.Parameter(prior.log()) if learned else prior.log().to(self.device)
         if config["use_item_graph"]:
             self.mixture = Mixture(self.modality_graphs)
-            self.fixed_item_graph = (
-                None if config["learn_item_graph"] else self.mixture(prior.to(self.device))
-            )
+            self.fixed_item_graph = None if learned else self.mixture(prior.to(self.device))
         if config["attention"] == "dot":
             self.query, self.key = nn.Linear(d, d, bias=False), nn.Linear(d, d, bias=False)
         if config["fusion"] == "concat" and config["use_item_graph"] and config["multi_step"]:

@@ -22,19 +22,8 @@ CONTENT = {"none": "-", "graph": "true kNN graphs", "surrogate": "surrogate", "t
 SET_BESIDE = ("none", "graph")
 """Content with which a figure may stand beside a published one."""
 
-HEADER = (
-    "model",
-    "content",
-    "chosen",
-    "valid R@20",
-    "R@10",
-    "R@20",
-    "N@10",
-    "N@20",
-    "best epochs",
-    "min",
-    "published",
-)
+WORDS = ("model", "content", "chosen")
+NUMBERS = ("valid R@20", "R@10", "R@20", "N@10", "N@20", "best epochs", "min", "published")
 
 
 def tables(rows: Iterable[Row]) -> str:
@@ -63,11 +52,8 @@ def _place(row: Row) -> tuple[str, bool, float]:
 
 
 def _table(rows: Sequence[Row]) -> list[str]:
-    return [
-        _line(HEADER),
-        _line(["---"] * 3 + ["---:"] * (len(HEADER) - 3)),
-        *(_line(_cells(row)) for row in rows),
-    ]
+    alignment = ["---"] * len(WORDS) + ["---:"] * len(NUMBERS)
+    return [_line(WORDS + NUMBERS), _line(alignment), *(_line(_cells(row)) for row in rows)]
 
 
 def _line(cells: Iterable[str]) -> str:
