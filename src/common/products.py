@@ -18,14 +18,19 @@ SMALL = 1 << 18
 
 @contextmanager
 def numpy_products() -> Iterator[None]:
-    """Inside, `a @ b` of two float32 matrices on a CPU is numpy's, on as many threads as torch has; without gradient.
+    """Inside there are no gradients, and with one torch thread `a @ b` of float32 matrices on a CPU is numpy's.
 
-    Torch's x86 builds bring MKL, which on AMD's processors gives users @ items.T a third of the speed of numpy's
-    OpenBLAS (docs/performance.md); elsewhere the two are alike. A context and not a function, for models score with
-    `@`, those of others too.
+    Torch's x86 builds bring MKL, which on AMD's processors gives users @ items.T less than half the speed of numpy's
+    OpenBLAS. With more threads the two libraries' pools get in each other's way, and torch's alone is faster
+    (docs/performance.md); the trials of a sweep have one. A context and not a function, for models score with `@`,
+    those of others too.
     """
-    with torch.no_grad(), _blas().limit(limits=torch.get_num_threads(), user_api="blas"), _NumpyProducts():
-        yield
+    with torch.no_grad():
+        if torch.get_num_threads() > 1:
+            yield
+            return
+        with _blas().limit(limits=1, user_api="blas"), _NumpyProducts():
+            yield
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Products by numpy's BLAS: the same numbers, of what is fit and large alone, and on as many threads as torch has."""
+"""Products by numpy's BLAS: the same numbers, of what is fit and large alone, and with one thread alone."""
 
 from __future__ import annotations
 
@@ -86,13 +86,19 @@ def blas_threads() -> set[int]:
     return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
 
 
-def test_threads_are_torchs_inside_and_what_they_were_outside(monkeypatch):
+def test_blas_has_one_thread_inside_and_what_it_had_outside():
     before = blas_threads()
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     with pytest.raises(KeyError), numpy_products():
         assert blas_threads() == {1}
         raise KeyError
     assert blas_threads() == before
+
+
+def test_with_more_threads_torch_multiplies(by_numpy, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    with numpy_products():
+        assert not (torch.nn.Parameter(USERS) @ ITEMS.T).requires_grad
+    assert by_numpy == []
 
 
 def test_outside_all_is_as_before(by_numpy):
