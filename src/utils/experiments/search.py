@@ -31,8 +31,9 @@ SAMPLERS = ("random", "tpe")
 TRIES = 20
 """Suggestions of TPE that are known already before a new point is drawn at random."""
 
-FIRST_UNPRUNED, FIRST_EPOCHS = 5, 10
-"""Trials that run to their end, and epochs of each that pass, before any is pruned."""
+FIRST_UNPRUNED, FIRST_EPOCHS, PATIENCE = 5, 10, 5
+"""Trials that run to their end, and epochs of each that pass, before any is pruned; and validations after a trial's
+best in which it may be, for what starts slowly is behind the others while it rises (`benchmarks/pruning.py`)."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Reporter:
     metric: str
 
     def __call__(self, epoch: Epoch) -> None:
-        """Raises Pruned once the median of the earlier trials was better at this epoch than this one ever was."""
+        """Raises Pruned where this trial rises no more and the earlier ones' median at this epoch is above its best."""
         if not epoch.valid or not self.journal.is_file():  # on a node that does not see it nothing is pruned
             return
         study = _open_study(self.journal, self.study)
@@ -56,7 +57,8 @@ class Reporter:
             )  # a trial that begins anew reports an epoch again: the first counts
             trial.report(epoch.valid[self.metric], epoch.epoch)
         if trial.should_prune():
-            raise Pruned(f"after epoch {epoch.epoch} the median of earlier trials is ahead", epoch.valid)
+            message = f"after epoch {epoch.epoch} it rises no more and the median of earlier trials is ahead"
+            raise Pruned(message, epoch.valid)
 
 
 @dataclass
@@ -235,9 +237,18 @@ def _open_study(journal: Path, name: str) -> Any:
         storage=optuna.storages.JournalStorage(backend),
         study_name=name,
         direction="maximize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=FIRST_UNPRUNED, n_warmup_steps=FIRST_EPOCHS),
+        pruner=make_pruner(),
         load_if_exists=True,
     )
+
+
+def make_pruner() -> Any:
+    """Ends a trial that has not risen for a while and whose best is below the median of the earlier ones by then."""
+    optuna = import_optuna()
+    median = optuna.pruners.MedianPruner(n_startup_trials=FIRST_UNPRUNED, n_warmup_steps=FIRST_EPOCHS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.pruners.PatientPruner(median, patience=PATIENCE)
 
 
 def _trial(study: Any, frozen: Any) -> Any:

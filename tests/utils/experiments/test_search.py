@@ -90,13 +90,16 @@ def test_seeds_are_repetitions_of_a_point(settings, tmp_path):
 def test_hopeless_trials_are_pruned_by_validation_and_reported(settings, tmp_path, monkeypatch, logged):
     monkeypatch.setattr(search, "FIRST_UNPRUNED", 2)
     monkeypatch.setattr(search, "FIRST_EPOCHS", 3)
+    monkeypatch.setattr(search, "PATIENCE", 1)
     original = Evaluator.validate
-    values = iter([0.5, 0.6, 0.1, 0.7])
+    falling, rising = [0.2, 0.1, 0.1, 0.1, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4, 0.5, 0.9]
+    curves = iter([[0.5] * 6, [0.6] * 6, falling, rising])
 
     def known(self, model):
         if not hasattr(model, "told"):
-            model.told = next(values)
-        return {name: value * 0 + model.told for name, value in original(self, model).items()}
+            model.told = iter(next(curves))
+        told = next(model.told)
+        return {name: value * 0 + told for name, value in original(self, model).items()}
 
     monkeypatch.setattr(Evaluator, "validate", known)
     quick = settings | {"epochs": 6, "valid_metric_decimals": None}
@@ -104,6 +107,7 @@ def test_hopeless_trials_are_pruned_by_validation_and_reported(settings, tmp_pat
     (failure,) = sweep.failed
     assert failure.kind == "pruned" and failure.valid["recall@20"] == pytest.approx(0.1)
     assert "after epoch 3" in failure.message and len(sweep.trials) == 3
+    assert max(t.valid["recall@20"] for t in sweep.trials) == pytest.approx(0.9), "it was behind, and rose"
     assert any(line.startswith("BPR pruned at") for line in logged)
     assert not any("Traceback" in line for line in logged)
 
