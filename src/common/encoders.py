@@ -68,7 +68,7 @@ def adjacency(interactions: sp.spmatrix) -> Tensor:
 
     A is binary, D counts neighbours and adds 1e-7; a sparse COO tensor (U+I, U+I) in float32.
     """
-    ones = sp.csr_matrix(interactions, dtype=np.float64)
+    ones = sp.csr_matrix(interactions, dtype=np.float64, copy=True)
     ones.data[:] = 1  # a repeated interaction is one edge
     graph = sp.bmat([[None, ones], [ones.T, None]], format="csr")
     scale = sp.diags(1 / np.sqrt(np.asarray(graph.sum(axis=1)).ravel() + 1e-7))

@@ -18,7 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # Raise it when item_knn would give other neighbours: caches of older versions are then unused.
-KNN_VERSION = 1
+KNN_VERSION = 2
+
+# As torch says it since 2.0; before, it checked nothing.
+UNCHECKED = {"check_invariants": False} if hasattr(torch.sparse, "check_sparse_tensor_invariants") else {}
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -128,7 +131,7 @@ def csr_product(indptr: Tensor, indices: Tensor, values: Tensor, x: Tensor) -> T
     """Product of a CSR matrix and x (C, d), without gradient: the one place that knows the device."""
     if x.is_cuda:
         shape = len(indptr) - 1, len(x)
-        return torch.sparse_csr_tensor(indptr, indices, values, shape, check_invariants=False) @ x
+        return torch.sparse_csr_tensor(indptr, indices, values, shape, **UNCHECKED) @ x
     return F.embedding_bag(
         indices, x.contiguous(), indptr, mode="sum", per_sample_weights=values, include_last_offset=True
     )
@@ -346,14 +349,18 @@ def item_knn(features: Tensor, k: int, block: int | None = None, among: np.ndarr
 def _distinct_rows(x: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Group id of every row (I,) and first row of every group (G,), groups by rising first row.
 
-    Rows are compared by a random 64-bit fingerprint of their bits.
+    Rows are compared by a random 64-bit fingerprint of their bits. A product alone would not do: where the values of
+    a column differ in high bits only, as 1 and -1 do, its low bits say nothing.
     """
     drawn = np.random.default_rng(0).integers(2**63, size=x.shape[1], dtype=np.uint64)
     odd = drawn * np.uint64(2) + np.uint64(1)
     prints = np.empty(len(x), dtype=np.uint64)
     for start in range(0, len(x), 1024):
         bits = (x[start : start + 1024] + 0.0).numpy().view(np.uint32)  # + 0.0: -0 and 0 are one number
-        prints[start : start + 1024] = (bits * odd).sum(1, dtype=np.uint64)
+        mixed = bits * odd
+        mixed ^= mixed >> np.uint64(32)
+        mixed *= odd
+        prints[start : start + 1024] = mixed.sum(1, dtype=np.uint64)
     _, first, group = np.unique(prints, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty_like(order)
@@ -425,7 +432,7 @@ def co_occurrence_knn(interactions: sp.spmatrix, k: int, block: int = 4096) -> I
     The cosine of items i and j is n_ij / sqrt(n_i n_j), with n the numbers of their users. Ties break by lower id;
     items that share no user are no neighbours. Found in blocks of rows.
     """
-    taken = sp.csr_matrix(interactions, dtype=np.float64)
+    taken = sp.csr_matrix(interactions, dtype=np.float64, copy=True)
     taken.data[:] = 1.0
     n_users_of = np.asarray(taken.sum(0)).ravel()
     n_items = taken.shape[1]

@@ -17,13 +17,14 @@ With P, Q the ID embeddings, m the modalities and A_m their normalised kNN graph
                  over the user's items; in training without the positive item, which would only find itself
     score        x_u . x_i + v r sum_{j of u} B_ji, B the cosines of items that share users, the nearest alone
                  (interaction item graph), r the ratio of the spread of the two; in ranking, not in training
-    loss         -mean log sigma(x_u . x_i - x_u . x_j) + cl_weight * InfoNCE + reg_weight * squared norms / B
+    loss         BPR(x_u . x_i, x_u . x_j) + cl_weight * InfoNCE + reg_weight * squared norms / B
 
 The file runs in an MMRec checkout as it is, beside `common/graph.py`.
 """
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from itertools import combinations
 from typing import NamedTuple
 
@@ -179,12 +180,19 @@ class TMFUN(GeneralRecommender):
         )
 
     def _user_sources(self, g: Tensor, items: Sources, means: SparseMatrix) -> Sources:
-        """What those users' content is fused from."""
-        modal = list((means @ torch.cat(items.modal, 1)).chunk(len(items.modal), 1))
+        """What those users' content is fused from: of each modality the mean over the items that have it."""
+        modal = (
+            items.modal if items.present is None else [h * has for h, has in zip(items.modal, items.present)]
+        )
+        modal = list((means @ torch.cat(modal, 1)).chunk(len(modal), 1))
         similar = items.similar
         if similar is not None:
             similar = self._mix(modal) if self._similar_is_a_mix() else means @ similar
-        return Sources(g, modal, similar)
+        if items.present is None:
+            return Sources(g, modal, similar)
+        shares = (means @ items.present.squeeze(2).T.to(g.dtype)).T.unsqueeze(2)  # (M, n, 1) of their items
+        modal = [h / share.clamp(min=torch.finfo(g.dtype).tiny) for h, share in zip(modal, shares)]
+        return Sources(g, modal, similar, shares > 0)
 
     def means_without(self, users: Tensor, items: Tensor) -> SparseMatrix:
         """Means (B, I) over the items of users (B,) other than one of `items` (B,) each; empty where that is all."""
@@ -357,8 +365,8 @@ class Neighbours:
     def add_to(self, scores: Tensor, users: Tensor, weight: Tensor) -> None:
         """Add the weighted sums of the users (B,) to their scores (B, I) of all items."""
         own = self.own_items.take(users)
-        places = own.rows.unsqueeze(1) * scores.shape[1] + self.ids[own.indices]  # (entries, k)
-        values = weight * self.cosine[own.indices]
+        places = own.rows.unsqueeze(1) * scores.shape[1] + F.embedding(own.indices, self.ids)  # (entries, k)
+        values = weight * F.embedding(own.indices, self.cosine)
         scores.view(-1).index_add_(0, places.flatten(), values.flatten())
 
 
@@ -379,10 +387,33 @@ def check(config) -> None:
         raise ValueError(
             f"n_heads {config['n_heads']} does not divide embedding_size {config['embedding_size']}"
         )
+    if config["cl_weight"] > 0 and not config["cl_pairs"]:
+        raise ValueError(f"cl_weight {config['cl_weight']} has no effect without cl_pairs; set it to 0")
+    if config["use_item_graph"] and not config["multi_step"]:
+        raise ValueError(
+            "use_item_graph belongs to the middle step, which multi_step=False leaves out; turn one off"
+        )
+    if config["fusion"] == "concat" and not config["use_item_graph"]:
+        raise ValueError("fusion=concat merges with the item graph; it needs use_item_graph=True")
+    if config["fusion"] == "norm" and not config["multi_step"]:
+        raise ValueError(
+            "fusion=norm is of the steps that multi_step=False leaves out; use fusion=mean with it"
+        )
 
 
 def shares(names: list[str], weights: dict[str, float]) -> list[float]:
-    """Shares of the modalities, summing to 1; those that `weights` does not name split what it leaves of 1."""
+    """Shares of the modalities, summing to 1; those that `weights` does not name split what it leaves of 1.
+
+    It may name what this data set does not have, as the YAML's does. Raises ValueError for what looks misspelt.
+    """
+    for name, value in weights.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(f"item_graph_weight {weights} gives {name} {value!r}; expected a number")
+        meant = get_close_matches(str(name), [other for other in names if other not in weights], cutoff=0.75)
+        if name not in names and meant:
+            raise ValueError(
+                f"item_graph_weight {weights} names '{name}', which is not here; did you mean '{meant[0]}'?"
+            )
     named = {name: weights[name] for name in names if name in weights}
     unnamed = len(names) - len(named)
     rest = (1 - sum(named.values())) / unnamed if unnamed else 0.0

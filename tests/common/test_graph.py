@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 from torch.testing import assert_close
 
 from common import graph as g
+from common.encoders import adjacency
 
 
 def random_sparse(seed: int, shape: tuple[int, int], density: float = 0.2) -> sp.csr_matrix:
@@ -258,6 +259,18 @@ def test_identical_rows_tie_exactly_wherever_they_stand():
     assert knn.neighbours[397].tolist() == [397, *range(100, 127, 3)]
 
 
+@pytest.mark.parametrize("values", [(-1, 1), (0, 2), (0, 1)])
+def test_codes_of_few_values_are_told_apart(values):
+    """Floats that differ in their high bits alone; of 200,000 rows of 64 such no two are the same."""
+    places = np.random.default_rng(1).integers(0, 2, (200_000, 64))
+    group, first = g._distinct_rows(torch.from_numpy(np.array(values, dtype=np.float32)[places]))
+    assert len(first) == len(places) == len(np.unique(group))
+    six = np.array(
+        [[1, 1, 1], [-1, 1, 1], [1, -1, 1], [-1, -1, 1], [1, 1, -1], [-1, 1, -1]], dtype=np.float32
+    )
+    assert g.item_knn(torch.from_numpy(six), 6).neighbours[:, 0].tolist() == list(range(6))
+
+
 def test_binary_graph_rows_sum_to_one_and_zero_rows_keep_their_loop():
     x = torch.randn(40, 8, generator=torch.Generator().manual_seed(0))
     graph = g.knn_graph(g.item_knn(x, 5)).to_scipy().toarray()
@@ -352,6 +365,13 @@ def test_items_that_share_users_are_found_as_by_counting(seed, k, block):
             torch.from_numpy(knn.cosine[item][: len(found)]), torch.tensor([cosine[j] for j in found]).float()
         )
         assert not knn.cosine[item][len(found) :].any()
+
+
+def test_what_counts_interactions_leaves_them_as_they_are():
+    counts = sp.csr_matrix(np.array([[2.0, 3.0], [0.0, 1.0]]))
+    g.co_occurrence_knn(counts, 1)
+    adjacency(counts)
+    assert counts.data.tolist() == [2.0, 3.0, 1.0]
 
 
 def test_rows_are_taken_in_order_and_as_often_as_named():

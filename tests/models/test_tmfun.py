@@ -31,10 +31,10 @@ SWITCHES = [
     {"attention": "equal"},
     {"n_heads": 2},
     {"n_item_layers": 2},
-    {"multi_step": False},
+    {"multi_step": False, "use_item_graph": False},
     {"fusion": "norm"},
+    {"fusion": "norm", "use_item_graph": False},
     {"fusion": "concat"},
-    {"fusion": "concat", "use_item_graph": False},
     {"cl_pairs": ["modalities"]},
     {"cl_pairs": ["content-cf", "modalities"], "cl_symmetric": True},
     {"cl_weight": 0.0, "reg_weight": 0.1},
@@ -195,7 +195,7 @@ def test_the_steps_of_the_fusion():
     early = sum(a * h for a, h in zip(fused.attention, items.modal, strict=True))
     assert_close(fused.content, (early + items.similar) / 2)
     assert_close(fused.final, items.interaction + fused.content)
-    early_alone = tmfun(multi_step=False)
+    early_alone = tmfun(multi_step=False, use_item_graph=False)
     assert_close(early_alone()[1], sum(a * h for a, h in zip(fused.attention, items.modal, strict=True)))
     assert_close(tmfun(fusion="norm").fuse(items).content.norm(dim=1), torch.ones(N_ITEMS))
     assert_close(tmfun(use_item_graph=False).fuse(items._replace(similar=None)).content, early)
@@ -239,6 +239,12 @@ def test_shares_of_any_modalities(names, weights, expected):
         ),
         ({"n_heads": 3}, "n_heads 3 does not divide embedding_size 4"),
         ({"item_graph_weight": {"image": 1.0, "video": 0.2}}, "item_graph_weight .* name every modality"),
+        ({"item_graph_weight": {"image": 0.1, "txt": 0.2}}, "names 'txt', .* did you mean 'text'"),
+        ({"item_graph_weight": {"image": "half"}}, "gives image 'half'; expected a number"),
+        ({"cl_pairs": []}, "cl_weight 0.003 has no effect without cl_pairs"),
+        ({"multi_step": False}, "use_item_graph belongs to the middle step"),
+        ({"fusion": "concat", "use_item_graph": False}, "it needs use_item_graph=True"),
+        ({"fusion": "norm", "use_item_graph": False, "multi_step": False}, "use fusion=mean with it"),
     ],
 )
 def test_settings_that_cannot_work_say_so(settings, message):
@@ -277,7 +283,13 @@ def test_without_common_users_there_is_nothing_to_add():
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"learn_item_graph": True}, {"multi_step": False}, {"fusion": "concat"}]
+    "settings",
+    [
+        {},
+        {"learn_item_graph": True},
+        {"multi_step": False, "use_item_graph": False},
+        {"fusion": "concat"},
+    ],
 )
 def test_without_content_its_interaction_part_is_left(settings):
     data = dataset()

@@ -84,9 +84,8 @@ class Modality:
 
     @property
     def is_changed(self) -> bool:
-        """Whether it may be something else than its features and graph files say."""
-        masked = self.files.mask is not None or self._hidden is not None
-        return masked or self._order is not None or self.study.noise > 0
+        """Whether it is something else than its features and graph files say; reads the features, if there are any."""
+        return self._order is not None or self.study.noise > 0 or self.present is not None
 
     @cached_property
     def present(self) -> np.ndarray | None:
@@ -269,7 +268,7 @@ class Modality:
         parts: list[object] = [self.files.content_digest(), k, KNN_VERSION]
         if self._approximate:
             parts.append("faiss")
-        if self.is_changed or self.present is not None:
+        if self.is_changed:
             parts.append(replace(self.study, ablation=""))
             if self._others:
                 parts += [other.files.digest() for other in self._others]

@@ -90,7 +90,7 @@ class GuestConfig:
 
 def _write_features(modality: Modality, path: Path) -> None:
     """The file as it is, unless the run changes its content or items have none."""
-    if modality.is_changed or modality.present is not None:
+    if modality.is_changed:
         np.save(path, modality.features().numpy())
     else:
         shutil.copyfile(modality.features_file, path)

@@ -69,6 +69,21 @@ def test_a_mask_and_rows_of_nan_say_the_same(load, how):
     assert "3 items without it (drop)" in image.describe() or how == "nan"
 
 
+@pytest.mark.parametrize("treatment", ["drop", "zero", "mean", "neighbours"])
+def test_a_graph_file_does_not_bring_back_what_is_missing(load, treatment):
+    knn = item_knn(torch.from_numpy(IMAGE), 4)
+    load.folder.graph(neighbours=knn.neighbours, cosine=knn.cosine)
+    assert np.array_equal(load().modalities["image"].knn(4).neighbours, knn.neighbours)
+    np.save(load.folder.path / "image_mask.npy", np.ones(N, dtype=bool))
+    assert not load().modalities["image"].is_changed, "a mask of all items changes nothing"
+    graphs = []
+    for how in ("mask", "nan"):
+        mark(load.folder, how)
+        graphs.append(load(missing_treatment=treatment).modalities["image"].knn(4).neighbours)
+        (load.folder.path / "image_mask.npy").unlink(missing_ok=True)
+    assert np.array_equal(*graphs) and not np.array_equal(graphs[0], knn.neighbours)
+
+
 def test_nan_under_a_mask_is_no_error_and_beside_numbers_it_is(load, fails):
     mark(load.folder, "mask")
     half = IMAGE.copy()
@@ -322,6 +337,26 @@ def test_attention_gives_a_missing_modality_no_weight(load, attention, treatment
     assert_close(image[2], torch.tensor(1.0)) and text[2] == 0
     assert_close((image + text)[both], torch.ones(len(both)))
     assert image[both].min() > 0 and text[both].min() > 0
+
+
+@pytest.mark.parametrize("treatment", ["drop", "mean"])
+def test_a_users_content_is_the_mean_over_the_items_that_have_it(load, treatment):
+    mark(load.folder, "mask")
+    model = build("TMFUN", load(missing_treatment=treatment)).eval()
+    g, items = model.sources()
+    image, text = items.modal
+    own = torch.from_numpy(model.own_items.to_scipy().toarray()) > 0
+    for means, user in ((model.means, 0), (model.means_without(torch.tensor([0]), torch.tensor([0])), 0)):
+        found = model._user_sources(g[: means.shape[0]], items, means)
+        kept = own[user].clone()
+        kept[0] &= means is model.means
+        assert_close(found.modal[0][user], image[kept & torch.from_numpy(MASK)].mean(0))
+        assert_close(found.modal[1][user], text[kept].mean(0))
+        assert found.present[:, user].all()
+    nothing = model._user_sources(g[:1], items, model.means_without(torch.tensor([0]), torch.tensor([0])).with_values(
+        torch.zeros(int(own[0].sum()))
+    ))  # fmt: skip
+    assert not nothing.present.any() and not torch.cat(nothing.modal).any()
 
 
 def test_the_contrast_of_modalities_is_of_items_with_both(load):
