@@ -25,10 +25,11 @@ sys.path.insert(0, str(ROOT / "src"))
 import torch  # noqa: E402
 
 from utils.cli.words import split_overrides  # noqa: E402
+from utils.errors import UserError  # noqa: E402
 from utils.experiments.reopening import open_store  # noqa: E402
 from utils.experiments.store import TrialResult  # noqa: E402
 from utils.experiments.sweep import How, run_all  # noqa: E402
-from utils.recommending.loading import CHANGEABLE, best_trial, load_trial  # noqa: E402
+from utils.recommending.loading import best_trial, load_trial  # noqa: E402
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 ABLATIONS: dict[str, dict[str, Any]] = {
@@ -72,8 +73,10 @@ AXES = (
 
 
 def trials(dataset: str, settings: Mapping[str, Any], how: How) -> list[TrialResult]:
-    """Of TMFUN with these settings, a trial per value of the lists among them."""
-    (sweep,) = run_all(["TMFUN"], [dataset], settings, origin="studies/tmfun.py", how=how)
+    """Of TMFUN with these settings, a trial per value of the lists among them; of one thread, as those of tables."""
+    (sweep,) = run_all(["TMFUN"], [dataset], {"threads": 1, **settings}, origin="studies/tmfun.py", how=how)
+    if sweep.failed:
+        raise UserError(f"a trial failed: {sweep.failed[0].message}")
     return sweep.trials
 
 
@@ -140,7 +143,7 @@ def attention(args: argparse.Namespace, overrides: Mapping[str, Any]) -> None:
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
-    changeable = {name: value for name, value in overrides.items() if name in CHANGEABLE}
+    changeable = {name: value for name, value in overrides.items() if name != "runs_path"}
     loaded = load_trial(best_trial(open_store(overrides), args.dataset, "TMFUN"), changeable)
     with torch.no_grad():
         shares = {
@@ -192,7 +195,12 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=8)
     parser.add_argument("--at-least", type=int, default=20, help="users of an item that is shown")
     args = parser.parse_args(words)
-    {"ablations": ablations, "sensitivity": sensitivity, "attention": attention}[args.study](args, overrides)
+    try:
+        {"ablations": ablations, "sensitivity": sensitivity, "attention": attention}[args.study](
+            args, overrides
+        )
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

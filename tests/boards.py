@@ -118,10 +118,17 @@ class Lab:
         return folder
 
     def failure(
-        self, model: str, dataset: str, kind: str, point: Mapping[str, Any], date: str = LATER
+        self,
+        model: str,
+        dataset: str,
+        kind: str,
+        point: Mapping[str, Any],
+        date: str = LATER,
+        **settings: Any,
     ) -> None:
-        folder = self.runs / dataset / model / _name(kind, point)
+        folder = self.runs / dataset / model / _name(kind, point, settings)
         folder.mkdir(parents=True)
+        (folder / SETTINGS).write_text(settings_yaml(self.config(model, dataset, **settings, **point)))
         write_json(
             folder / "failure.json",
             {"format": FORMAT, "model": model, "dataset": dataset, "trial": folder.name, "point": dict(point),

@@ -28,7 +28,7 @@ class AbstractRecommender(nn.Module):
     """The hooks that the trainer and the evaluator call."""
 
     settings: ClassVar[dict[str, Any] | None] = None
-    """Settings of the model: name -> type, or tuple of choices. None: whatever its YAML names."""
+    """Settings of the model: name -> type, (type, range) or tuple of choices. None: whatever its YAML names."""
 
     needs_negatives: ClassVar[bool] = True
     """Whether `calculate_loss` reads interaction[2]; of a model that declares no settings its YAML alone says so."""

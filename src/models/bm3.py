@@ -25,7 +25,12 @@ def _distance(a: Tensor, b: Tensor) -> Tensor:
 
 class BM3(GeneralRecommender):
     needs_negatives = False
-    settings = {"n_layers": int, "dropout": float, "reg_weight": float, "cl_weight": float}
+    settings = {
+        "n_layers": (int, "not negative"),
+        "dropout": (float, "in [0, 1)"),
+        "reg_weight": (float, "not negative"),
+        "cl_weight": (float, "not negative"),
+    }
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

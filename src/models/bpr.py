@@ -14,7 +14,7 @@ from common.loss import BPRLoss, embedding_norm
 
 
 class BPR(GeneralRecommender):
-    settings = {"reg_weight": float}
+    settings = {"reg_weight": (float, "not negative")}
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

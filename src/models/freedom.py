@@ -29,12 +29,12 @@ def modality_weights(names: list[str], image_weight: float) -> list[float]:
 
 class FREEDOM(GeneralRecommender):
     settings = {
-        "dropout": float,
-        "knn_k": int,
-        "mm_image_weight": float,
-        "n_mm_layers": int,
-        "n_ui_layers": int,
-        "reg_weight": float,
+        "dropout": (float, "in [0, 1)"),
+        "knn_k": (int, "positive"),
+        "mm_image_weight": (float, "in [0, 1]"),
+        "n_mm_layers": (int, "not negative"),
+        "n_ui_layers": (int, "not negative"),
+        "reg_weight": (float, "not negative"),
     }
 
     @classmethod

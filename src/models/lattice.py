@@ -37,12 +37,12 @@ from common.loss import bpr, squared_norm
 class LATTICE(GeneralRecommender):
     settings = {
         "cf_model": ("lightgcn", "mf"),
-        "feat_embed_dim": int,
-        "knn_k": int,
-        "lambda_coeff": float,
-        "n_layers": int,
-        "n_ui_layers": int,
-        "reg_weight": float,
+        "feat_embed_dim": (int, "positive"),
+        "knn_k": (int, "positive"),
+        "lambda_coeff": (float, "in [0, 1]"),
+        "n_layers": (int, "not negative"),
+        "n_ui_layers": (int, "not negative"),
+        "reg_weight": (float, "not negative"),
     }
 
     @classmethod

@@ -17,7 +17,7 @@ from common.loss import BPRLoss, embedding_norm
 
 
 class LightGCN(GeneralRecommender):
-    settings = {"n_layers": int, "reg_weight": float}
+    settings = {"n_layers": (int, "not negative"), "reg_weight": (float, "not negative")}
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

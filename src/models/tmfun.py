@@ -77,25 +77,25 @@ class Fused(NamedTuple):
 class TMFUN(GeneralRecommender):
     settings = {
         "attention": ("dot", "prior", "equal"),
-        "attention_temperature": float,
+        "attention_temperature": (float, "positive"),
         "cl_pairs": list,
         "cl_symmetric": bool,
-        "cl_temperature": float,
-        "cl_weight": float,
-        "edge_dropout": float,
+        "cl_temperature": (float, "positive"),
+        "cl_weight": (float, "not negative"),
+        "edge_dropout": (float, "in [0, 1)"),
         "fusion": ("mean", "norm", "concat"),
         "item_graph_weight": dict,
-        "knn_k": int,
+        "knn_k": (int, "positive"),
         "knn_weight": ("binary", "cosine"),
         "learn_item_graph": bool,
         "modality_input": ("id", "features"),
         "multi_step": bool,
-        "n_heads": int,
-        "n_item_layers": int,
-        "n_ui_layers": int,
-        "neighbour_k": int,
-        "neighbour_weight": float,
-        "reg_weight": float,
+        "n_heads": (int, "positive"),
+        "n_item_layers": (int, "not negative"),
+        "n_ui_layers": (int, "not negative"),
+        "neighbour_k": (int, "positive"),
+        "neighbour_weight": (float, "not negative"),
+        "reg_weight": (float, "not negative"),
         "use_item_graph": bool,
         "use_modality_graphs": bool,
         "user_modality": bool,
@@ -412,7 +412,7 @@ def shares(names: list[str], weights: dict[str, float]) -> list[float]:
         meant = get_close_matches(str(name), [other for other in names if other not in weights], cutoff=0.75)
         if name not in names and meant:
             raise ValueError(
-                f"item_graph_weight {weights} names '{name}', which is not here; did you mean '{meant[0]}'?"
+                f"item_graph_weight {weights} names '{name}', not here; did you mean '{meant[0]}'?"
             )
     named = {name: weights[name] for name in names if name in weights}
     unnamed = len(names) - len(named)

@@ -17,7 +17,7 @@ from common.loss import BPRLoss, embedding_norm
 
 
 class VBPR(GeneralRecommender):
-    settings = {"reg_weight": float}
+    settings = {"reg_weight": (float, "not negative")}
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

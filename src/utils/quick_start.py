@@ -26,5 +26,5 @@ def quick_start(
     """
     if mg:
         raise UserError("mg=True, MMRec's mirror gradient, is not supported; leave it out")
-    settings = {**(config_dict or {}), "save_model": save_model}
+    settings = {"save_model": save_model, **(config_dict or {})}
     return run_all([model], [dataset], settings, origin="config_dict", how=How(workers))[0]

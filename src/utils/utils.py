@@ -8,15 +8,14 @@ Notation: I items, k neighbours, E entries of a graph.
 from __future__ import annotations
 
 import datetime
-import random
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from common.registry import get_model
 from common.trainer import Trainer
+from utils.experiments.building import seed_everything as init_seed
 
 __all__ = [
     "build_knn_neighbourhood", "build_knn_normalized_graph", "build_sim", "compute_normalized_laplacian",
@@ -77,13 +76,6 @@ def build_knn_normalized_graph(adj: Tensor, topk: int, is_sparse: bool, norm_typ
         torch.stack([rows, places.flatten()]), values.flatten(), len(adj), norm_type
     )
     return torch.sparse_coo_tensor(edges, weights, adj.shape, check_invariants=False)
-
-
-def init_seed(seed: int) -> None:
-    """Seed Python's, numpy's and torch's global generators."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
 
 
 def early_stopping(

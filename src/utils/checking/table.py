@@ -159,10 +159,14 @@ def _read(
         findings.error(path.name, "there is a header and nothing below it", "copy or download the file again")
         return None
     table = np.concatenate(parts, axis=1)
-    _check_dense(path.name, table, faults.names, findings)
+    raw = _check_dense(path.name, table, faults.names, findings)
     if not table.shape[1]:
         return None
-    return Rows(*table, np.concatenate(times) if times else None, faults.trusted())
+    for kind, row in (("users", 1), ("items", 2)):
+        if kind in raw:  # what follows counts up to the largest id
+            table[row] = np.unique(table[row], return_inverse=True)[1]
+    trusted = faults.trusted() | dict.fromkeys(raw, False)
+    return Rows(*table, np.concatenate(times) if times else None, trusted)
 
 
 class _Faults:
@@ -240,9 +244,10 @@ def fault_of(text: str, is_label: bool = False) -> str | None:
     return "quoted" if text[0] in "\"'" else "text"
 
 
-def _check_dense(file: str, table: np.ndarray, names: Sequence[str], findings: Findings) -> None:
-    """Raw ids, by the reader's own limits."""
-    for name, ids in zip(names[:2], table[1:3], strict=True):
+def _check_dense(file: str, table: np.ndarray, names: Sequence[str], findings: Findings) -> set[str]:
+    """Which of 'users' and 'items' are raw ids, by the reader's own limits."""
+    raw = set()
+    for kind, name, ids in zip(("users", "items"), names[:2], table[1:3], strict=True):
         size = int(ids.max()) + 1 if len(ids) else 0
         if size > MANY_IDS and size > SPARSE_IDS * (distinct := len(np.unique(ids))):
             line = table[0][ids.argmax()]
@@ -251,3 +256,5 @@ def _check_dense(file: str, table: np.ndarray, names: Sequence[str], findings: F
             )
             fix = f"re-index to 0..{distinct - 1}, and features along with them"
             findings.error(f"{file}, line {line}", what, fix)
+            raw.add(kind)
+    return raw

@@ -19,6 +19,8 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     command = words[0] if words and words[0] in COMMANDS else None
     goes_on = "; the same command goes on from here" if command is None or COMMANDS[command].resumes else ""
+    if "--force" in words and command is None:
+        goes_on = "; the same command begins anew, as --force asks"
     try:
         status = run_command(command, words[1:]) if command else train.run(words)
         sys.stdout.flush()

@@ -26,7 +26,7 @@ from utils.config.layers import (
 )
 from utils.config.settings import FRAMEWORK, STUDY, Kind, Setting, read_value
 from utils.errors import UserError, did_you_mean
-from utils.evaluation.metrics import metric_name, parse_metric
+from utils.evaluation.metrics import METRICS, canonical_metric, metric_name, parse_metric
 
 if TYPE_CHECKING:
     import torch
@@ -73,6 +73,7 @@ class Config:
             drop_ignored(layer, schema, self.warnings)
         for layer in (*files, overrides):
             check_names(layer, schema, model)
+        _check_multimodal(files, overrides, model)
         entries = merge([*files, overrides])
         check_complete(schema, entries, model)
         grid = self._grid(files[-1], schema, use_grid)
@@ -167,8 +168,31 @@ class Config:
                 self.warnings.append(
                     f"{name} ({self.origin(name)}) has no effect on {self['model']}, which reads no content of items"
                 )
+        for limit in self._values("clip_grad_norm"):
+            self._check_clipping(limit)
         for metrics, topk, chosen in product(*map(self._values, ("metrics", "topk", "valid_metric"))):
             self._check_metrics(metrics, topk, chosen)
+        self._reword("metrics", lambda names: [METRICS[metric_name(name)].title for name in names])
+        self._reword("valid_metric", canonical_metric)
+
+    def _reword(self, name: str, write: Callable[[Any], Any]) -> None:
+        """One spelling of what may be written in several: it is one setting, and one trial."""
+        self.final_config_dict[name] = write(self[name])
+        if name in self.axes:
+            self.axes[name] = [write(value) for value in self.axes[name]]
+
+    def _check_clipping(self, limit: float | dict[str, Any] | None) -> None:
+        if not isinstance(limit, dict):
+            return
+        where, known = self.origin("clip_grad_norm"), ("max_norm", "norm_type", "error_if_nonfinite")
+        for key in limit:
+            if key not in known:
+                raise UserError(
+                    f"clip_grad_norm has no '{key}' ({where}){did_you_mean(str(key), known) or f'; known: {known}'}"
+                )
+        largest = limit.get("max_norm")
+        if isinstance(largest, bool) or not isinstance(largest, int | float) or largest <= 0:
+            raise UserError(f"clip_grad_norm needs a positive max_norm, got {limit} ({where})")
 
     def _check_metrics(self, metrics: list[str], topk: list[int], chosen: str) -> None:
         if not metrics or not topk:
@@ -225,6 +249,17 @@ class Config:
 def find_models_dir(dataset: str, overrides: Mapping[str, Any], origin: str) -> Path | None:
     """The folder that these settings name, for whoever needs a model's class before its Config. Raises UserError."""
     return _models_dir([*read_layers(SRC / "configs", dataset), override_layer(overrides, origin, {})])
+
+
+def _check_multimodal(files: Sequence[Layer], overrides: Layer, model: str) -> None:
+    """Raises UserError for a run that says otherwise than the model's YAML whether the model reads content."""
+    own = merge(files).get("is_multimodal_model")
+    asked = overrides.settings.get("is_multimodal_model", own and own.value)
+    if own is not None and asked != own.value:
+        raise UserError(
+            f"is_multimodal_model is part of what {model} is, {own.value} ({overrides.origin}); leave it out, and use "
+            f"modality_ablation=all to run a model without the content of items"
+        )
 
 
 def _models_dir(layers: Sequence[Layer]) -> Path | None:

@@ -15,6 +15,7 @@ from utils.config.settings import (
     MMREC_UNSUPPORTED,
     Kind,
     Setting,
+    declared,
     kind_of,
 )
 from utils.config.yaml_reader import read_mapping
@@ -97,10 +98,10 @@ def override_layer(overrides: Mapping[str, Any], origin: str, run: Mapping[str, 
     return Layer(origin, settings, _hyper_parameters(settings, origin))
 
 
-def model_schema(layer: Layer, declared: Mapping[str, Kind] | None) -> dict[str, Setting]:
+def model_schema(layer: Layer, model_settings: Mapping[str, Kind] | None) -> dict[str, Setting]:
     """The model's own settings: those it declares, or those its YAML names, typed by the values there."""
-    if declared is not None:
-        return {name: Setting(name, kind, "") for name, kind in declared.items()}
+    if model_settings is not None:
+        return {name: declared(name, kind) for name, kind in model_settings.items()}
     for name in layer.hyper_parameters or ():
         if name not in FRAMEWORK:
             layer.settings.setdefault(name, None)  # MMRec runs a name without a value once, with None

@@ -2,7 +2,7 @@
 
 A kind is a type (`int`, `float`, `bool`, `str`, `dict`, `list`, `list[int]`), a union of types
 (`float | None`) or a tuple of choices (`("adam", "sgd")`). A model declares its own settings as a mapping
-from name to kind.
+from name to kind, or to a pair of kind and range (`(float, "not negative")`).
 """
 
 from __future__ import annotations
@@ -21,9 +21,19 @@ from utils.errors import UserError, did_you_mean
 Kind = Any  # a type, a union of types or a tuple of choices: Python has no narrower name for the three
 
 
+RANGES: Mapping[str, Callable[[float], bool]] = {
+    "any": lambda number: True,
+    "positive": lambda number: number > 0,
+    "not negative": lambda number: number >= 0,
+    "in [0, 1)": lambda number: 0 <= number < 1,
+    "in [0, 1]": lambda number: 0 <= number <= 1,
+}
+"""What numbers a setting may have, by the words for it."""
+
+
 @dataclass(frozen=True)
 class Setting:
-    """A setting; `range` is 'any', 'positive', 'not negative' or 'in [0, 1)' and holds for each number of a list."""
+    """A setting; `range` is one of RANGES and holds for each number of a list."""
 
     name: str
     kind: Kind
@@ -49,7 +59,7 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting("seed", int, "seed of all random generators; a list runs each", "not negative"),
         Setting("data_path", str, "folder that holds one folder per data set"),
         Setting("runs_path", str, "folder for results"),
-        Setting("cache_path", str, "folder for computed kNN graphs"),
+        Setting("cache_path", str, "folder for computed kNN graphs and parsed interactions"),
         Setting(
             "models_dir",
             str | None,
@@ -122,7 +132,10 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting("learning_rate_scheduler", list[float], "[a, b]: rate times a^(epoch / b)", "positive"),
         Setting("weight_decay", float, "weight decay of the optimiser", "not negative"),
         Setting(
-            "clip_grad_norm", float | dict | None, "largest gradient norm, or {max_norm: ..., norm_type: ...}"
+            "clip_grad_norm",
+            float | dict | None,
+            "largest gradient norm, or {max_norm: ..., norm_type: ...}",
+            "positive",
         ),
         Setting("zero_grad", ("none", "zeros"), "gradient of a weight that a step did not use"),
         Setting("use_neg_sampling", bool, "draw one negative item per interaction"),
@@ -184,6 +197,17 @@ def studied(model: str, settings: Mapping[str, Any]) -> str:
     """
     changed = ", ".join(f"{name}={value}" for name, value in study_in(settings).items())
     return f"{model} ({changed})" if changed else model
+
+
+def declared(name: str, kind: Kind) -> Setting:
+    """A setting as a model declares it: its kind, or a pair of kind and range.
+
+    >>> declared("dropout", (float, "in [0, 1)")).range, declared("knn_weight", ("binary", "cosine")).range
+    ('in [0, 1)', 'any')
+    """
+    if isinstance(kind, tuple) and not isinstance(kind[0], str):
+        return Setting(name, kind[0], "", kind[1])
+    return Setting(name, kind, "")
 
 
 def read_value(setting: Setting, value: Any, origin: str) -> Any:
@@ -333,8 +357,4 @@ def _fits(kind: Kind, value: Any) -> bool:
 
 
 def _out_of_range(value: Any, allowed: str) -> bool:
-    if not isinstance(value, int | float) or allowed == "any":
-        return False
-    if allowed == "in [0, 1)":
-        return not 0 <= value < 1
-    return value <= 0 if allowed == "positive" else value < 0
+    return isinstance(value, int | float) and not RANGES[allowed](value)

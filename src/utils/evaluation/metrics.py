@@ -78,19 +78,19 @@ USERS_AT_A_TIME = 4096  # bounds the memory of the values at every rank, of whic
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric and the direction in which it improves."""
+    """A metric, of which more is better, and how it is written."""
 
     function: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    higher_is_better: bool = True
+    title: str
 
 
 METRICS: dict[str, Metric] = {
-    "recall": Metric(recall),
-    "ndcg": Metric(ndcg),
-    "precision": Metric(precision),
-    "map": Metric(average_precision),
-    "hit": Metric(hit),
-    "mrr": Metric(reciprocal_rank),
+    "recall": Metric(recall, "Recall"),
+    "ndcg": Metric(ndcg, "NDCG"),
+    "precision": Metric(precision, "Precision"),
+    "map": Metric(average_precision, "MAP"),
+    "hit": Metric(hit, "Hit"),
+    "mrr": Metric(reciprocal_rank, "MRR"),
 }
 
 
@@ -117,9 +117,19 @@ def parse_metric(text: str) -> tuple[str, int]:
     name = metric_name(name)
     if not at:
         raise UserError(f"metric '{text}' has no cut-off; write it as {name}@20")
-    if not re.fullmatch("0*[1-9][0-9]*", cutoff):
+    if not re.fullmatch("[1-9][0-9]*", cutoff):
         raise UserError(f"metric '{text}' needs a positive whole number behind the @, got '{cutoff}'")
     return name, int(cutoff)
+
+
+def canonical_metric(text: str) -> str:
+    """The one spelling of a metric. Raises UserError.
+
+    >>> canonical_metric('ndcg@10')
+    'NDCG@10'
+    """
+    name, k = parse_metric(text)
+    return f"{METRICS[name].title}@{k}"
 
 
 def evaluate(

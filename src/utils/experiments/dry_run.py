@@ -19,13 +19,16 @@ from common.trainer import Trainer
 from utils.config import Config
 from utils.evaluation.ranking import Evaluator
 from utils.experiments import report
+from utils.experiments.building import build
 from utils.experiments.executors import start_worker
 from utils.experiments.jobs import Datasets, Job
 from utils.experiments.store import Failure, TrialResult
 from utils.experiments.sweep import Grid, How, Source, check, make_plan, make_sources
-from utils.experiments.trial import build, threads
+from utils.experiments.trial import threads
 
 WARM_UP, MEASURED = 2, 5  # batches
+TRIED = 4
+"""Points of a model that are tried until one can be built."""
 ASSUMED_EPOCHS = 100
 """Of a trial whose like has never run; early stopping decides."""
 
@@ -53,21 +56,27 @@ def dry_run(
     check(plan, loaded)
     lines: list[str] = []
     seconds = 0.0
+    unknown = 0
     memory: list[float] = []
     for config, source in zip(plan, make_sources(plan, loaded, how), strict=True):
         jobs = _jobs(config, source)
         states = {job.key: _state(job) for job in jobs}
+        states |= {job.key: "to do" for job in jobs if how.force}
         lines += ["", _headline(config, source, Counter(states.values()))]
         lines += [f"  {states[job.key]:10} {report.assignments(job.point) or 'its settings'}" for job in jobs]
         left = [job for job in jobs if states[job.key] not in ("finished", "failed")]
         if not left:
             continue
-        cost = measure(left[0].config)
+        n_left = min(len(left), source.left)
+        if not n_left:
+            lines.append("  the search has run as many as it was asked for")
+            continue
+        cost = _measure_one(left)
         if isinstance(cost, str):
+            unknown += n_left
             lines.append(f"  no estimate: {cost}")
             continue
         epochs, why = _epochs(left[0])
-        n_left = min(len(left), source.total)
         seconds += n_left * (cost.build + epochs * cost.epoch)
         memory.append(cost.memory_mb)
         lines.append(
@@ -75,7 +84,17 @@ def dry_run(
             f"{epochs:.0f} epochs ({why}), {report.duration(cost.build + epochs * cost.epoch)} each; "
             f"peak memory {cost.memory_mb:,.0f} MB"
         )
-    return [*lines, "", _total(seconds, memory, how)]
+    return [*lines, "", _total(seconds, memory, unknown, how)]
+
+
+def _measure_one(jobs: Sequence[Job]) -> Cost | str:
+    """The cost of the first of the jobs that can be built, of a few; why the first cannot where none can."""
+    costs: list[Cost | str] = []
+    for job in jobs[:TRIED]:
+        costs.append(measure(job.config))
+        if isinstance(costs[-1], Cost):
+            return costs[-1]
+    return costs[0]
 
 
 def measure(config: Config) -> Cost | str:
@@ -128,7 +147,7 @@ def _state(job: Job) -> str:
         return "finished"
     if isinstance(known, Failure):
         return "failed" if known.final else known.kind
-    return "under way" if list(job.store.work_folder(job.key).glob("checkpoint-*")) else "to do"
+    return "under way" if job.store.has_checkpoints(job.key) else "to do"
 
 
 def _headline(config: Config, source: Source, states: Counter[str]) -> str:
@@ -148,9 +167,9 @@ def _epochs(job: Job) -> tuple[float, str]:
     ), "assumed; early stopping decides" if most > ASSUMED_EPOCHS else "at most"
 
 
-def _total(seconds: float, memory: Sequence[float], how: How) -> str:
+def _total(seconds: float, memory: Sequence[float], unknown: int, how: How) -> str:
     if not memory:
-        return "nothing is left to run"
+        return f"{unknown} to run, of which no cost is known" if unknown else "nothing is left to run"
     each = f"{max(memory):,.0f} MB"
     if how.ray is not None:
         return f"in all about {report.duration(seconds)} of one trial after the other, {each} for each"

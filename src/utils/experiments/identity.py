@@ -25,7 +25,13 @@ NOT_IDENTITY = {
     "models_dir", "ray_cpus", "ray_gpus", "runs_path", "save_model", "save_recommended_topk", "threads", "use_gpu",
 }  # fmt: skip
 
-PROTOCOL = ("common/trainer.py", "utils/data/batches.py", "utils/evaluation/ranking.py")
+PROTOCOL = (
+    "common/trainer.py",
+    "utils/data/batches.py",
+    "utils/data/dataset.py",
+    "utils/evaluation/ranking.py",
+    "utils/experiments/building.py",
+)
 """Beside the model's own file, where what decides a result begins; what these files import belongs to it."""
 
 NO_RESULT = ("utils/errors.py", "utils/config/", "common/registry.py")
@@ -52,8 +58,9 @@ def code_digest(model: str, models_dir: Path | None = None) -> str:
     digest = hashlib.blake2b(digest_size=8)
     host = [SRC / HOST] if is_foreign(model, models_dir) else []
     start = [model_file(model, models_dir), *host, *(SRC / name for name in PROTOCOL)]
-    for path in sorted(_reachable(start, models_dir), key=_name):
-        digest.update(f"{_name(path)}\n{_essence(path)}\n".encode())
+    named = sorted((_name(path, models_dir), path) for path in _reachable(start, models_dir))
+    for name, path in named:
+        digest.update(f"{name}\n{_essence(path)}\n".encode())
     return digest.hexdigest()
 
 
@@ -72,8 +79,10 @@ def _reachable(start: list[Path], models_dir: Path | None = None) -> set[Path]:
     return found
 
 
-def _name(path: Path) -> str:
-    """As imports see it: the path below src/, or the name of a file that lies elsewhere."""
+def _name(path: Path, models_dir: Path | None = None) -> str:
+    """As imports see it: the path below src/, or below `models_dir`, and which of the two."""
+    if models_dir is not None and path.is_relative_to(models_dir):
+        return f"models_dir/{path.relative_to(models_dir).as_posix()}"
     return path.relative_to(SRC).as_posix() if path.is_relative_to(SRC) else path.name
 
 

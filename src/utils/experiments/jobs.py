@@ -95,13 +95,14 @@ def run_job(job: Job, datasets: Datasets, store: Store | None = None) -> Outcome
             store.forget_progress(job.key)
         try:
             watch = job.watch or (lambda epoch: None)
-            return run_trial(job.config, datasets.get(job.config), store, job.point, watch)
+            return run_trial(job.config, datasets.get(job.config), store, job.key, job.point, watch)
         except StorageError:
             raise
         except Exception as error:
             failure = failure_of(job, error)
-        if failure.kind == "setting":  # said at once and again, so there is nothing to keep
-            store.forget_progress(job.key)
+        if failure.kind == "setting":  # what is wrong with the files or the settings, and may be mended
+            if not store.has_checkpoints(job.key):  # said at once and again, so there is nothing to keep
+                store.forget_progress(job.key)
             return failure
         return store.save_failure(job.config, failure)
 

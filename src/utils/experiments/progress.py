@@ -13,7 +13,7 @@ from tqdm import tqdm
 from utils.experiments import report
 from utils.experiments.executors import Executor, InProcess
 from utils.experiments.jobs import Job, Outcome
-from utils.experiments.store import TrialResult
+from utils.experiments.store import Key, TrialResult
 
 log = logging.getLogger("benchmark")
 
@@ -27,9 +27,10 @@ class Progress(AbstractContextManager):
     def __init__(self, total: int, executor: Executor):
         self.total, self._here = total, isinstance(executor, InProcess)
         self._started = time.monotonic()
-        self._begun = self._ended = self._new = 0
+        self._ended = self._new = 0
         self._best: dict[tuple[str, str], float] = {}
         self._told_waiting = False
+        self._announced: set[Key] = set()
         if not self._here:
             at_once = min(executor.slots, total)
             log.info(f"{total} trials, {at_once} at a time; their logs: log.txt in each trial's folder")
@@ -40,10 +41,10 @@ class Progress(AbstractContextManager):
         self._bar.close()
 
     def begins(self, job: Job) -> None:
-        """A trial is about to run."""
-        self._begun += 1
-        if self._here:
+        """A trial is about to run; one that another process has is tried again and again, and told of once."""
+        if self._here and job.key not in self._announced:
             log.info(report.trial_line(job.config, job.point, self._ended + 1, self.total))
+        self._announced.add(job.key)
 
     def waits(self, jobs: Collection[Job]) -> None:
         """Nothing is left but what other processes run."""

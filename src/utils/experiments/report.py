@@ -161,12 +161,12 @@ def tables(sweeps: Sequence[Sweep]) -> list[str]:
 
 
 def _table(dataset: str, sweeps: Sequence[Sweep]) -> list[str]:
-    metric = sweeps[0].valid_metric
+    metrics = sorted({sweep.valid_metric for sweep in sweeps})
     shown = [name for name in TABLE_METRICS if all(name in t.test for s in sweeps for t in s.trials)]
     shown = shown or list(next((t.test for s in sweeps for t in s.trials), {}))[:4]
     header = [
         "model",
-        f"valid {metric}",
+        f"valid {metrics[0]}" if len(metrics) == 1 else "valid",
         *(f"test {name}" for name in shown),
         "epoch",
         "s/epoch",
@@ -174,7 +174,7 @@ def _table(dataset: str, sweeps: Sequence[Sweep]) -> list[str]:
         "trials",
     ]
     best = {name: max((_mean(s.best, "test", name) for s in sweeps if s.best), default=0) for name in shown}
-    rows = [_row(sweep, metric, shown, best) for sweep in sweeps]
+    rows = [_row(sweep, shown, best, several=len(metrics) > 1) for sweep in sweeps]
     title = f"{dataset}: test metrics of the setting chosen on validation; * best"
     lines = [title, *_aligned([header, *rows])]
     lines += [f"{s.model}: {assignments(_chosen(s))}" for s in sweeps if _chosen(s)]
@@ -197,7 +197,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return [lines[0], "-" * len(lines[0]), *lines[1:]]
 
 
-def _row(sweep: Sweep, metric: str, shown: Sequence[str], best: dict[str, float]) -> list[str]:
+def _row(sweep: Sweep, shown: Sequence[str], best: dict[str, float], several: bool) -> list[str]:
     trials = sweep.best
     total = f"{len(sweep.trials) + len(sweep.failed)}"
     if not trials:
@@ -210,7 +210,7 @@ def _row(sweep: Sweep, metric: str, shown: Sequence[str], best: dict[str, float]
     epochs = "/".join(str(t.best_epoch) for t in trials)
     return [
         sweep.model,
-        _value(trials, "valid", metric),
+        _value(trials, "valid", sweep.valid_metric) + (f" {sweep.valid_metric}" if several else ""),
         *values,
         epochs,
         f"{per_epoch:.2f}",

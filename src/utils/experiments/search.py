@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import islice
 from math import prod
 from pathlib import Path
 from statistics import fmean
@@ -102,11 +103,25 @@ class Search:
         self._lock = FileLock(self._journal.with_suffix(".lock"))
         self._anew = first.force
         self._open: dict[tuple, _Open] = {}
+        self._handed_out = False
 
     @property
     def total(self) -> int:
         """Trials that it will ask for, a point's seeds counted each."""
         return self.trials * len(self._seeds)
+
+    @property
+    def left(self) -> int:
+        """Of them those whose points no earlier run of this search has ended with."""
+        if self._anew or not self._journal.is_file():
+            return self.total
+        trials = _open_study(self._journal, self._name).get_trials(deepcopy=False)
+        ended = {
+            self._indices(t.params)
+            for t in trials
+            if t.state.is_finished() and len(t.params) == len(self._axes)
+        }
+        return max(0, self.trials - len(ended)) * len(self._seeds)
 
     def __iter__(self) -> Iterator[Job]:
         """Raises UserError where another process is at the same search."""
@@ -121,12 +136,14 @@ class Search:
             self._journal.unlink(missing_ok=True)
         try:
             self._study = self._load()
-            for trial in self._earlier():
+            for trial in islice(self._earlier(), self.trials):
                 yield from self._jobs(trial)
             while len(self._known()) < self.trials:
                 yield from self._jobs(self._new_trial())
+            self._handed_out = True
         finally:
-            self._lock.release()
+            if not (self._handed_out and self._open):  # else the last of them to end releases it
+                self._lock.release()
 
     def done(self, job: Job, outcome: Outcome) -> None:
         """Tell the study how a job ended."""
@@ -138,8 +155,12 @@ class Search:
         if point.missing:
             return
         del self._open[key]
-        if point.ended:
-            return
+        if not point.ended:
+            self._tell(point, outcome)
+        if self._handed_out and not self._open:
+            self._lock.release()
+
+    def _tell(self, point: _Open, outcome: Outcome) -> None:
         if len(point.values) == len(self._seeds):
             self._study.tell(point.trial, fmean(point.values))
         else:

@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -109,6 +110,19 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class StoredFailure:
+    """A trial of the store that has no result."""
+
+    folder: Path
+    failure: Failure
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Every setting by name, without the model and the data set."""
+        return _read_settings(self.folder)
+
+
+@dataclass(frozen=True)
 class StoredTrial:
     """A finished trial in the store; arrays are read when asked for."""
 
@@ -118,8 +132,7 @@ class StoredTrial:
     @property
     def settings(self) -> dict[str, Any]:
         """Every setting by name, without the model and the data set."""
-        content = read_mapping(self.folder / SETTINGS, str(self.folder / SETTINGS))
-        return {name: value for name, value in content.items() if name not in RUN_ITSELF}
+        return _read_settings(self.folder)
 
     def per_user(self) -> tuple[np.ndarray, dict[str, np.ndarray]] | None:
         """Test users (U,) and the values (U,) of every metric; None where they were not kept."""
@@ -178,7 +191,7 @@ class Store:
         return self.work_root / key.dataset / key.model / f".{key.trial}"
 
     @contextmanager
-    def claim(self, key: Key, wait: bool = False) -> Iterator[bool]:
+    def claim(self, key: Key) -> Iterator[bool]:
         """Whether the trial is this process's until the block ends; False where another one has it.
 
         The lock goes with its process, however that ends. Raises StorageError.
@@ -187,7 +200,7 @@ class Store:
         try:
             with self.writing():
                 Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-                lock.acquire(timeout=-1 if wait else 0)
+                lock.acquire(timeout=0)
         except Timeout:
             yield False
             return
@@ -235,6 +248,10 @@ class Store:
             write_json(new / FAILURE, {"format": FORMAT} | asdict(failure))
         return failure
 
+    def has_checkpoints(self, key: Key) -> bool:
+        """Whether an interrupted run of the trial can go on."""
+        return any(self.work_folder(key).glob("checkpoint-*"))
+
     def forget_progress(self, key: Key) -> None:
         """Remove what an interrupted run of the trial has left, so that it begins anew."""
         shutil.rmtree(self.work_folder(key), ignore_errors=True)
@@ -250,7 +267,8 @@ class Store:
         with self.writing(), fresh_folder(self.folder(key)) as new:
             for name, content in files.items():
                 (new / name).write_bytes(content)
-        self.forget_progress(key)
+        if isinstance(outcome, TrialResult) or outcome.final:
+            self.forget_progress(key)
         return self.find(key)
 
     def trials(
@@ -262,9 +280,10 @@ class Store:
 
     def failures(
         self, datasets: Sequence[str] | None = None, models: Sequence[str] | None = None
-    ) -> list[Failure]:
+    ) -> list[StoredFailure]:
         """Every failed trial. Raises UserError."""
-        return [_read_failure(folder) for folder in self._folders(FAILURE, datasets, models)]
+        folders = self._folders(FAILURE, datasets, models)
+        return [StoredFailure(folder, _read_failure(folder)) for folder in folders]
 
     def _folders(self, file: str, datasets: Sequence[str] | None, models: Sequence[str] | None) -> list[Path]:
         paths = sorted(self.root.glob(f"[!.]*/[!.]*/[!.]*/{file}"))
@@ -321,6 +340,11 @@ def settings_yaml(config: Config) -> str:
         text = yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False)
         lines.append(f"{name}: {text.removesuffix('...' + chr(10)).strip()}  # {config.origin(name)}")
     return "\n".join(lines) + "\n"
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    content = read_mapping(folder / SETTINGS, str(folder / SETTINGS))
+    return {name: value for name, value in content.items() if name not in RUN_ITSELF}
 
 
 def _read_result(folder: Path) -> TrialResult:

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from statistics import fmean
 from typing import Any, Protocol
 
 from common.memory import keep_freed_memory
@@ -19,6 +18,7 @@ from utils.config.settings import studied, study_in
 from utils.errors import UserError
 from utils.evaluation.ranking import check_cutoffs
 from utils.experiments import report
+from utils.experiments.choosing import choose
 from utils.experiments.executors import Executor, InProcess, Workers
 from utils.experiments.identity import trial_id
 from utils.experiments.jobs import Datasets, Job, Outcome
@@ -65,14 +65,16 @@ class Sweep:
 
     @property
     def best(self) -> list[TrialResult]:
-        """The trials, one per seed, of the setting with the best mean validation metric; the test has no say.
+        """The trials, one per seed, of the setting that validation chooses; the test has no say.
 
-        Those on the content as it is, if there are any: how it is changed is no choice.
+        Those on the content as it is, if there are any: how it is changed is no choice. None where all failed.
         """
         groups = self.groups()
-        on_all = [group for group in groups if not study_in(group[0].point)]
-        return max(
-            on_all or groups, key=lambda group: fmean(t.valid[self.valid_metric] for t in group), default=[]
+        groups = [group for group in groups if not study_in(group[0].point)] or groups
+        return (
+            groups[choose([[t.valid[self.valid_metric] for t in group] for group in groups])]
+            if groups
+            else []
         )
 
     def by_study(self) -> list[Sweep]:
@@ -89,6 +91,8 @@ class Source(Protocol):
     """Jobs of one model on one data set, in their order, that is told how they end."""
 
     total: int
+    left: int
+    """Of them those that it has not asked for, by what is known of earlier runs."""
 
     def __iter__(self) -> Iterator[Job]: ...
 
@@ -99,7 +103,8 @@ class Grid:
     """Every point of a configuration."""
 
     def __init__(self, jobs: Sequence[Job]):
-        self.jobs, self.total = jobs, len(jobs)
+        self.jobs = jobs
+        self.total = self.left = len(jobs)
 
     def __iter__(self) -> Iterator[Job]:
         return iter(self.jobs)

@@ -6,7 +6,6 @@ import logging
 import multiprocessing
 import os
 import platform
-import random
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -19,16 +18,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from common.abstract_recommender import AbstractRecommender
 from common.memory import forget_peak, gpu_peak_mb, peak_mb
-from common.registry import check_pairing, get_model
 from common.trainer import Epoch, Fit, Trainer
-from utils.data.batches import TrainDataLoader
-from utils.errors import UserError
 from utils.evaluation.ranking import Evaluator
 from utils.experiments import report
+from utils.experiments.building import build, seed_everything
 from utils.experiments.checkpoints import CheckpointFolder
-from utils.experiments.identity import code_digest, trial_id
+from utils.experiments.identity import code_digest
 from utils.experiments.store import LOG, Key, Saved, Store, TrialResult
 
 if TYPE_CHECKING:
@@ -40,13 +36,6 @@ log = logging.getLogger("benchmark")
 LIST_LENGTH = 50  # items of a stored ranking list, as MMRec's
 
 
-def seed_everything(seed: int) -> None:
-    """The global generators, for initialisation and for models that draw from them."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
-
-
 def prefer_determinism(config: Config) -> None:
     """On a GPU, the same bits each time if `deterministic` says so; on a CPU they are the same anyway."""
     if config["device"].type == "cuda":
@@ -56,32 +45,20 @@ def prefer_determinism(config: Config) -> None:
         torch.use_deterministic_algorithms(config["deterministic"])
 
 
-def build(config: Config, dataset: Dataset) -> tuple[AbstractRecommender, TrainDataLoader]:
-    """The seeded model on its device, and its training batches."""
-    check_pairing(config["model"], config, dataset)
-    seed_everything(config["seed"])
-    batches = TrainDataLoader(config, dataset)
-    try:
-        model = get_model(config["model"], config.models_dir)(config, batches)
-    except ValueError as error:  # a model file cannot know UserError, for it has to run in MMRec too
-        raise UserError(f"{config['model']} on {dataset.name}: {error}") from error
-    return model.to(config["device"]), batches
-
-
 def run_trial(
     config: Config,
     dataset: Dataset,
     store: Store,
+    key: Key,
     point: dict[str, Any] | None = None,
     watch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> TrialResult:
     """Train and validate, then test the weights of the best validation epoch, once, and keep everything.
 
     Goes on after the last checkpoint where there is one. `point` names the grid settings that the reports
-    show; `watch` is told of every new epoch and may end the trial by an exception. The caller has claimed the
-    trial in the store. Raises Diverged, UserError.
+    show; `watch` is told of every new epoch and may end the trial by an exception. The caller has claimed
+    `key`, the trial's place in the store. Raises Diverged, UserError.
     """
-    key = Key(dataset.name, config["model"], trial_id(config, dataset))
     with threads(config["threads"]), _logged_to(store, key):
         forget_peak(config["device"])
         prefer_determinism(config)

@@ -60,12 +60,9 @@ class GuestConfig:
             modality = dataset.modalities.get(name)
             if modality is not None and modality.has_features:
                 self._makers[key] = partial(_write_features, modality)
-        self._copy(
-            "inter_file_name", config.path("data_path") / config["dataset"] / config["inter_file_name"]
-        )
-
-    def _copy(self, name: str, source: Path) -> None:
-        self._makers[name] = lambda path: shutil.copyfile(source, path)
+        inter = config.path("data_path") / config["dataset"] / config["inter_file_name"]
+        columns = config["field_separator"], config["inter_splitting_label"]
+        self._makers["inter_file_name"] = partial(_write_training, inter, *columns)
 
     def __getitem__(self, name: str) -> Any:
         value = self.final_config_dict.get(name)
@@ -86,6 +83,12 @@ class GuestConfig:
 
     def __str__(self) -> str:
         return "\n".join(f"{name}={value}" for name, value in self.final_config_dict.items())
+
+
+def _write_training(source: Path, separator: str, label: str, path: Path) -> None:
+    """The lines of an interactions file that are of training, with all its columns; the others are nobody's here."""
+    rows = pd.read_csv(source, sep=separator, dtype=str, keep_default_na=False)
+    rows[pd.to_numeric(rows[label]) == 0].to_csv(path, sep=separator, index=False)
 
 
 def _write_features(modality: Modality, path: Path) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 from utils.config.settings import studied
 from utils.evaluation.ranking import Lists
 from utils.evaluation.significance import Comparison, compare, in_words
-from utils.experiments.store import Failure, StoredTrial, TrialResult
+from utils.experiments.identity import NOT_IDENTITY
+from utils.experiments.store import StoredFailure, StoredTrial, TrialResult
 from utils.leaderboard.published import PublishedFigure, comparable, published
 
 
@@ -89,7 +90,7 @@ class Row:
     """The settings that differ between those tried, of which validation chose."""
     chosen: dict[str, Any] = field(default_factory=dict)
     """Of the winner's settings, those varied and those that are not the model's defaults."""
-    failures: Sequence[Failure] = ()
+    failures: Sequence[StoredFailure] = ()
 
     @cached_property
     def per_user(self) -> PerUser | None:
@@ -115,8 +116,8 @@ class Row:
     @property
     def n_settings(self) -> int:
         """Combinations of settings of which validation could choose; pruned ones had their chance."""
-        pruned = {canonical(without_seed(one.point)) for one in self.failures if one.kind == "pruned"}
-        finished = {canonical(without_seed(run.result.point)) for one in self.tried for run in one.runs}
+        pruned = {canonical(choices(one.settings)) for one in self.failures if one.failure.kind == "pruned"}
+        finished = {canonical(choices(one.settings)) for one in self.tried}
         return len(self.tried) + len(pruned - finished)
 
     @property
@@ -126,7 +127,7 @@ class Row:
 
     @property
     def n_failed(self) -> int:
-        return sum(failure.kind != "pruned" for failure in self.failures)
+        return sum(one.failure.kind != "pruned" for one in self.failures)
 
     def mean(self, value: Callable[[TrialResult], float | None]) -> float | None:
         """Of a value over the winner's seeds."""
@@ -232,8 +233,9 @@ def ranked(rows: Iterable[Row], metric: str) -> list[Row]:
     return sorted(rows, key=lambda row: -row.test[metric].mean if metric in row.test else np.inf)
 
 
-def without_seed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name != "seed"}
+def choices(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that can change a result, without the seed."""
+    return {name: value for name, value in settings.items() if name not in NOT_IDENTITY and name != "seed"}
 
 
 def canonical(value: Any) -> str:

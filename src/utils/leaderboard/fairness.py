@@ -16,8 +16,14 @@ FAIR = {
     "eval_step": "some are validated more often than others",
     "train_batch_size": "some take more steps per epoch than others",
     "embedding_size": "some have more room than others",
+    "negative_items": "some learn from other negative items than others",
+    "use_full_sampling": "some learn from other batches than others",
+    "use_neighborhood_loss": "some learn from other batches than others",
 }
-"""Settings that models should share unless they are tuned, and what is unfair otherwise."""
+"""Settings that the rows of a comparison should share, and what is unfair otherwise."""
+
+TUNED = frozenset({"embedding_size", "train_batch_size"})
+"""Those of them that are a choice where validation chose among several."""
 
 
 def unfair(rows: Sequence[Row]) -> list[str]:
@@ -31,11 +37,11 @@ def unfair(rows: Sequence[Row]) -> list[str]:
     found = [f"unequal {what}: {said}" for what, of in counts.items() for said in _unequal(of)]
     for name, why in FAIR.items():
         values = {row.model: f"{row.settings.get(name)}" for row in rows}
-        if name not in tuned:
+        if name not in tuned & TUNED:
             found += [f"{name} is {said}: {why}" for said in _unequal(values)]
     files = {row.model: row.runs[0].environment("data") for row in rows}
     found += [f"the files of the data differ: {said}" for said in _unequal(_numbered(files))]
-    machines = {row.model: _machine(row.runs[0]) for row in rows}
+    machines = {row.model: join(sorted({_machine(run) for run in row.runs})) for row in rows}
     found += [f"times do not compare: {said}" for said in _unequal(machines)]
     return found
 

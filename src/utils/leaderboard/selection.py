@@ -13,8 +13,8 @@ from utils.config import PROJECT, Config
 from utils.config.settings import studied
 from utils.errors import UserError, did_you_mean
 from utils.evaluation.metrics import parse_metric
-from utils.experiments.identity import NOT_IDENTITY
-from utils.experiments.store import Failure, Store
+from utils.experiments.choosing import choose
+from utils.experiments.store import Store, StoredFailure
 from utils.leaderboard.board import (
     Board,
     PerUser,
@@ -23,8 +23,8 @@ from utils.leaderboard.board import (
     Stat,
     Tried,
     canonical,
+    choices,
     ranked,
-    without_seed,
 )
 from utils.leaderboard.fairness import unfair
 from utils.leaderboard.words import count, join
@@ -61,21 +61,25 @@ def leaderboard(
         if not of_dataset:
             raise UserError(f"no finished trial of {join(models)} on {dataset} in {store.root}")
         runs = [Run(trial, trial.settings) for trial in of_dataset]
-        boards.append(_board(dataset, runs, [f for f in failures if f.dataset == dataset], metric))
+        boards.append(_board(dataset, runs, [f for f in failures if f.failure.dataset == dataset], metric))
     return boards
 
 
-def _board(dataset: str, runs: list[Run], failures: list[Failure], metric: str) -> Board:
+def _board(dataset: str, runs: list[Run], failures: list[StoredFailure], metric: str) -> Board:
     current, warnings = _current(runs, dataset)
     others, rows = set(runs) - set(current), []
     for name in dict.fromkeys(run.name for run in current):
         of_row = [run for run in current if run.name == name]
         model = of_row[0].result.model
         since = max((run.environment("date") for run in others if run.result.model == model), default="")
+        as_measured = _settings_text(PROTOCOL)(of_row[0].settings)
         recent = [
-            failure
-            for failure in failures
-            if studied(failure.model, failure.point) == name and failure.date >= since
+            one
+            for one in failures
+            if one.failure.model == model
+            and studied(model, one.settings) == name
+            and one.failure.date >= since
+            and _settings_text(PROTOCOL)(one.settings) == as_measured
         ]
         row, said = _row(of_row, recent)
         rows.append(row)
@@ -85,22 +89,23 @@ def _board(dataset: str, runs: list[Run], failures: list[Failure], metric: str) 
         hint = did_you_mean(metric, measured)
         raise UserError(f"{metric} was not measured on {dataset}; there are {', '.join(measured)}{hint}")
     warnings += [f"{row.model} was run without {metric}" for row in rows if metric not in row.test]
-    for model in sorted({failure.model for failure in failures} - set(_models(runs))):
-        kinds = [failure.kind for failure in failures if failure.model == model]
+    for model in sorted({one.failure.model for one in failures} - set(_models(runs))):
+        kinds = [one.failure.kind for one in failures if one.failure.model == model]
         warnings.append(f"{model} has no finished trial: {join(sorted(set(kinds)))}, {len(kinds)} in all")
     return Board(dataset, metric, ranked(rows, metric), [*warnings, *unfair(rows)])
 
 
 def _current(runs: list[Run], dataset: str) -> tuple[list[Run], list[str]]:
     """The runs on the latest content of the data and by the latest code of each model, and what of the others."""
-    kept, others = _latest(runs, lambda run: run.environment("data"), _settings_text(MODALITIES))
+    modalities, protocol = _settings_text(MODALITIES), _settings_text(PROTOCOL)
+    kept, others = _latest(runs, lambda run: run.environment("data"), lambda run: modalities(run.settings))
     warnings = [
         f"{count(len(others), 'trial')} on {dataset} left out ({join(_models(others))}): run on other "
         f"content of the data than the latest"
     ] * bool(others)
     rules = {
         "run by other code than the latest": lambda run: run.environment("code"),
-        f"{join(PROTOCOL)} are not as in the latest": _settings_text(PROTOCOL),
+        f"{join(PROTOCOL)} are not as in the latest": lambda run: protocol(run.settings),
     }
     for why, content in rules.items():
         kept, others = _latest(kept, content, lambda run: run.result.model)
@@ -120,26 +125,33 @@ def _latest(
     return tuple([run for run, fit in zip(runs, fits, strict=True) if fit is kept] for kept in (True, False))
 
 
-def _settings_text(names: Sequence[str]) -> Callable[[Run], str]:
-    return lambda run: canonical([run.settings.get(name) for name in names])
+def _settings_text(names: Sequence[str]) -> Callable[[Mapping[str, Any]], str]:
+    return lambda settings: canonical([settings.get(name) for name in names])
 
 
 def _models(runs: Iterable[Run]) -> list[str]:
     return sorted({run.result.model for run in runs})
 
 
-def _row(runs: list[Run], failures: list[Failure]) -> tuple[Row, list[str]]:
+def _row(runs: list[Run], failures: list[StoredFailure]) -> tuple[Row, list[str]]:
     """The row of a model, from its runs on a data set, and warnings."""
     result, tried = runs[0].result, _tried(runs)
     metric = max(runs, key=lambda run: run.environment("date")).settings["valid_metric"].lower()
     measured = [one for one in tried if one.valid(metric)]
-    winner = max(measured, key=lambda one: (one.valid(metric).mean, len(one.runs)))
+    winner = measured[choose([[run.result.valid[metric] for run in one.runs] for one in measured])]
     warnings = []
     most = max(len(one.runs) for one in tried)
     if len(winner.runs) < most:
         warnings.append(
             f"{result.model}: the settings that validation chose have {len(winner.runs)} of {most} seeds; "
             f"run the others too"
+        )
+    ahead = [one for one in measured if one.valid(metric).mean > winner.valid(metric).mean]
+    if ahead:
+        best = max(one.valid(metric).mean for one in ahead)
+        warnings.append(
+            f"{result.model}: {count(len(ahead), 'setting')} of fewer seeds had a better validation {metric}, up to "
+            f"{best:.4f} for {winner.valid(metric).mean:.4f}, but within the luck of a seed; run the other seeds too"
         )
     if len({one.settings["valid_metric"].lower() for one in tried}) > 1:
         warnings.append(f"{result.model} was run with several valid_metric; {metric}, the latest, chose")
@@ -166,18 +178,13 @@ def _tried(runs: list[Run]) -> list[Tried]:
     """Runs that differ in their seed, in places and in speed alone, together."""
     groups: dict[str, dict[int, Run]] = {}
     for run in sorted(runs, key=lambda run: (run.environment("date"), run.result.trial)):
-        groups.setdefault(canonical(_choices(run.settings)), {})[run.settings["seed"]] = run
+        groups.setdefault(canonical(choices(run.settings)), {})[run.settings["seed"]] = run
     return [Tried([by_seed[seed] for seed in sorted(by_seed)]) for by_seed in groups.values()]
-
-
-def _choices(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that can change a result."""
-    return {name: value for name, value in without_seed(settings).items() if name not in NOT_IDENTITY}
 
 
 def _varied(tried: Sequence[Tried]) -> list[str]:
     """Names of the settings that differ, in the order of the sweep, others behind."""
-    settings = [_choices(one.settings) for one in tried]
+    settings = [choices(one.settings) for one in tried]
     differ = sorted(
         n for n in {n for s in settings for n in s} if len({canonical(s.get(n)) for s in settings}) > 1
     )
@@ -187,7 +194,7 @@ def _varied(tried: Sequence[Tried]) -> list[str]:
 
 def _chosen(run: Run, varied: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """The settings of a winner that are worth naming: varied, or not the defaults of today; and a warning."""
-    settings, result = _choices(run.settings), run.result
+    settings, result = choices(run.settings), run.result
     chosen = {name: settings[name] for name in varied if name in settings}
     places = {
         name: str(PROJECT / Path(value).expanduser())

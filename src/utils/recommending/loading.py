@@ -11,9 +11,9 @@ from utils.config import Config
 from utils.data.batches import TrainDataLoader
 from utils.data.dataset import Dataset
 from utils.errors import UserError, did_you_mean
+from utils.experiments.building import build, seed_everything
 from utils.experiments.reopening import reopen
 from utils.experiments.store import Store, StoredTrial
-from utils.experiments.trial import build, seed_everything
 from utils.leaderboard.selection import leaderboard
 
 CHANGEABLE = ("data_path", "cache_path", "models_dir", "use_gpu", "gpu_id", "eval_batch_size")
@@ -32,16 +32,20 @@ class Loaded(NamedTuple):
 def best_trial(store: Store, dataset: str, model: str) -> StoredTrial:
     """The trial that validation chooses: of the leaderboard's settings for the model, the best seed.
 
-    One on the content as it is, unless all changed it.
-
-    Raises UserError where the store has no finished trial of the model on the data set.
+    Of trials on the content as it is alone: how it is changed is no choice. Raises UserError where the store has
+    none of the model on the data set.
     """
     trials = store.trials([dataset], [model])
     if not trials:
         raise UserError(_no_trial(store, dataset, model))
     newest = max(trials, key=lambda trial: trial.result.environment.get("date", ""))
     (board,) = leaderboard(store, [dataset], [model], newest.settings["valid_metric"])
-    row = next((row for row in board.rows if row.model == model), board.rows[0])
+    row = next((row for row in board.rows if row.model == model), None)
+    if row is None:
+        raise UserError(
+            f"every finished trial of {model} on {dataset} in {store.root} changed the content of its items "
+            f"({', '.join(sorted(row.model for row in board.rows))}); train one without, or set runs_path=..."
+        )
     return max(row.runs, key=lambda run: run.result.valid[row.valid_metric]).trial
 
 

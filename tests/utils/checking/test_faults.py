@@ -139,9 +139,9 @@ def huge_id(good):
     good.edit(0, 0, str(2**63))
 
 
-@fault(("error", "good.inter, line 2", "userID runs up to 99999999, with only 150 different ids"))
+@fault(("error", "good.inter, line 2", "userID runs up to 999999999999, with only 150 different ids"))
 def raw_ids(good):
-    good.write([["99999999" if row[0] == "0" else row[0], *row[1:]] for row in good.rows()])
+    good.write([["999999999999" if row[0] == "0" else row[0], *row[1:]] for row in good.rows()])
     # the lines of user 0 come first
 
 

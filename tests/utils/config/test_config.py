@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -173,7 +174,15 @@ def test_values_that_are_wrong_together(toy, fails):
         {"learning_rate_scheduler": [0.9]},
     )
     fails(toy, "learning_rate must be positive, got 0.0 (command line)", {"learning_rate": 0})
-    assert toy({"topk": [5], "valid_metric": "ndcg@5"})["valid_metric"] == "ndcg@5"
+    fails(toy, "clip_grad_norm must be positive, got -1.0", {"clip_grad_norm": -1})
+    fails(
+        toy,
+        "clip_grad_norm has no 'max_nrom' (command line); did you mean",
+        {"clip_grad_norm": {"max_nrom": 5}},
+    )
+    for limit in ({}, {"max_norm": 0}, {"max_norm": True}, {"norm_type": 2}):
+        fails(toy, "clip_grad_norm needs a positive max_norm", {"clip_grad_norm": limit})
+    assert toy({"topk": [5], "valid_metric": "ndcg@5"})["valid_metric"] == "NDCG@5"
 
 
 @pytest.mark.parametrize(
@@ -274,3 +283,34 @@ def test_shipped_files_load_without_a_warning(model, dataset):
 
 def test_every_shipped_yaml_has_its_model():
     assert sorted(list_models()) == sorted(yaml_names(CONFIGS / "model"))
+
+
+@pytest.mark.parametrize("model", list_models())
+def test_models_say_which_numbers_they_can_work_with(model):
+    """Every number that a model declares has a range, and one outside of it is an error before anything is built."""
+    declared = get_model(model).settings
+    for name, kind in declared.items():
+        assert kind not in (int, float) or name == "user_modality_weight", f"{name} of {model} has no range"
+        if isinstance(kind, tuple) and kind[0] in (int, float):
+            with pytest.raises(UserError, match=re.escape(f"{name} must be {kind[1]}, got -1")):
+                Config(model, "demo", {name: -1}, model_settings=declared)
+
+
+@pytest.mark.parametrize(("model", "value"), [("BM3", False), ("LightGCN", True)])
+def test_what_a_model_is_cannot_be_set(model, value, fails):
+    schema = get_model(model).settings
+    fails(
+        lambda: Config(model, "demo", {"is_multimodal_model": value}, model_settings=schema),
+        f"is_multimodal_model is part of what {model} is, {not value} (config_dict); leave it out",
+    )
+    assert Config(model, "demo", {"is_multimodal_model": not value}, model_settings=schema)
+
+
+def test_metrics_have_one_spelling():
+    """So that `recall@20` is no other trial than `Recall@20`."""
+    spelt = {"metrics": ["recall", "NDCG"], "topk": [20], "valid_metric": "rEcall@20"}
+    config = Config("BPR", "demo", spelt, model_settings=get_model("BPR").settings)
+    assert (config["metrics"], config["valid_metric"]) == (["Recall", "NDCG"], "Recall@20")
+    several = spelt | {"valid_metric": ["recall@20", "ndcg@20"]}
+    config = Config("BPR", "demo", several, model_settings=get_model("BPR").settings)
+    assert [config.at(point)["valid_metric"] for point in config.points()] == ["Recall@20", "NDCG@20"]

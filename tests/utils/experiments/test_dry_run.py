@@ -63,6 +63,24 @@ def test_a_search_is_announced_as_such(places):
 def test_a_trial_that_cannot_be_built_has_no_estimate(places):
     found = lines(places, models=("TMFUN",), n_heads=[3, 5])
     assert any("no estimate: TMFUN on tiny: n_heads 3 does not divide" in line for line in found)
+    assert found[-1] == "2 to run, of which no cost is known"
+    found = lines(places, models=("TMFUN",), n_heads=[3, 2])
+    assert any("2 to run" in line for line in found) and found[-1].startswith("in all about")
+
+
+def test_what_force_and_a_finished_search_leave_to_do(places, tmp_path):
+    pytest.importorskip("optuna", reason="the extra [search] is not installed")
+    places = places | {"runs_path": str(tmp_path / "runs")}
+    grid, how = {"learning_rate": [0.1, 0.01], "reg_weight": [0.0, 0.1]}, How(search="random", trials=2)
+    run_all(["BPR"], ["tiny"], QUICK | places | grid, how=how)
+    found = lines(places, how=how, **grid)
+    assert (
+        "  the search has run as many as it was asked for" in found and found[-1] == "nothing is left to run"
+    )
+    more = lines(places, how=How(search="random", trials=3), **grid)
+    assert any("1 to run" in line for line in more)
+    forced = lines(places, how=How(force=True), learning_rate=[0.1, 0.01], reg_weight=[0.0, 0.1])
+    assert "BPR on tiny: 4 trials, 4 to do" in forced
 
 
 def test_on_the_command_line(places, capsys):

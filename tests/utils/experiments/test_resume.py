@@ -73,6 +73,32 @@ def test_stopped_after_the_last_epoch(places, tmp_path, monkeypatch):
     assert not calls
 
 
+def test_a_file_that_cannot_be_read_for_a_while_costs_no_epoch(places, tmp_path, monkeypatch):
+    from utils.data.modalities import Modality
+    from utils.errors import UserError
+    from utils.evaluation.ranking import Evaluator
+
+    settings = SETTINGS | places | {"runs_path": str(tmp_path), "epochs": 6}
+    calls, validate = [], Evaluator.validate
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Evaluator,
+            "validate",
+            lambda *a: calls.append(1) or (sys.exit() if len(calls) == 4 else validate(*a)),
+        )
+        with pytest.raises(SystemExit):
+            run_all(["VBPR"], ["tiny"], settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Modality, "features", lambda *a, **k: (_ for _ in ()).throw(UserError("the disk is away"))
+        )
+        with pytest.raises(UserError, match="the disk is away"):
+            run_all(["VBPR"], ["tiny"], settings)
+    calls.clear()
+    monkeypatch.setattr(Evaluator, "validate", lambda *a: calls.append(1) or validate(*a))
+    assert len(run_all(["VBPR"], ["tiny"], settings)[0].trials) == 1 and len(calls) == 3
+
+
 @pytest.mark.parametrize("step", [4, None])
 def test_checkpoints_may_be_rare_or_none(places, tmp_path, step):
     settings = SETTINGS | places | {"runs_path": str(tmp_path), "checkpoint_step": step, "epochs": 6}

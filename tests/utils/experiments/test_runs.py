@@ -19,9 +19,9 @@ from utils.config import Config
 from utils.data.dataset import Dataset
 from utils.errors import UserError
 from utils.evaluation.ranking import Evaluator
+from utils.experiments.building import build
 from utils.experiments.identity import trial_id
 from utils.experiments.sweep import Sweep, run_all
-from utils.experiments.trial import build
 from utils.files import fresh_folder
 from utils.quick_start import quick_start
 

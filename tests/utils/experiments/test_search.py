@@ -12,8 +12,9 @@ from utils.cli import main
 from utils.errors import UserError
 from utils.evaluation.ranking import Evaluator
 from utils.experiments import search
+from utils.experiments.jobs import Datasets, run_job
 from utils.experiments.store import Store
-from utils.experiments.sweep import How, run_all
+from utils.experiments.sweep import How, make_plan, make_sources, run_all
 
 pytest.importorskip("optuna", reason="the extra [search] is not installed")
 
@@ -141,6 +142,27 @@ def test_a_search_without_a_space_is_an_error(places, capsys):
     words = [f"{name}={value}" for name, value in (QUICK | places).items()]
     assert main(["-m", "BPR", "-d", "tiny", "--search", "tpe", "--trials", "3", *words]) == 2
     assert "add --grid" in capsys.readouterr().err
+
+
+def test_a_search_is_taken_until_its_last_trial_has_ended(settings):
+    """With several workers all points are asked for before the last ones end."""
+    loaded, how = Datasets(), How(search="random", trials=2)
+    first, second = (
+        make_sources(make_plan(["BPR"], ["tiny"], settings, False, "test"), loaded, how)[0] for _ in range(2)
+    )
+    jobs = list(first)
+    outcomes = [run_job(job, loaded) for job in jobs]
+    first.done(jobs[0], outcomes[0])
+    with pytest.raises(UserError, match="another process runs this search"):
+        next(iter(second))
+    first.done(jobs[1], outcomes[1])
+    assert len(list(second)) == 2
+
+
+def test_fewer_trials_than_a_search_has_had(settings):
+    run_all(["BPR"], ["tiny"], settings, how=How(search="random", trials=4))
+    (sweep,) = run_all(["BPR"], ["tiny"], settings, how=How(search="random", trials=2))
+    assert len(sweep.trials) == 2
 
 
 def test_two_processes_at_one_search(settings, tmp_path):

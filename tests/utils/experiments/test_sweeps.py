@@ -102,7 +102,8 @@ def test_a_worker_that_is_killed_costs_its_trial_alone_and_the_next_command_ends
     out, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     store = Store(tmp_path / "runs")
-    (failure,) = store.failures()
+    failure = store.failures()[0].failure
+    assert len(store.failures()) == 1
     assert failure.kind == "died" and "the same command tries it again" in failure.message
     assert len(store.trials()) == 3 and out.count("BPR failed at seed=") == 1
     (sweep,) = run_all(["BPR"], ["tiny"], settings | {"seed": [1, 2, 3, 4]})

@@ -13,12 +13,13 @@ from common.registry import describe_models, get_model, list_models
 from utils.cli import main
 from utils.errors import UserError
 from utils.evaluation.ranking import Evaluator
+from utils.experiments import identity
+from utils.experiments.building import build
 from utils.experiments.dry_run import _measure, dry_run
 from utils.experiments.identity import code_digest
 from utils.experiments.jobs import Datasets, run_job
 from utils.experiments.store import Store
 from utils.experiments.sweep import How, make_plan, make_sources, run_all
-from utils.experiments.trial import build
 from utils.leaderboard.selection import leaderboard
 from utils.recommending.loading import best_trial, load_trial
 
@@ -173,6 +174,23 @@ def test_what_a_file_imports_of_its_folder_makes_another_trial(settings, folder)
         digests.append(code_digest("Mine", places))
     code_digest.cache_clear()
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_files_of_one_name_are_told_apart_whatever_the_order(settings, folder, monkeypatch):
+    """Of sets of paths, whose order is another in every process."""
+    text = (MODELS_DIR / "models" / "bpr.py").read_text().replace("class BPR", "class Mine")
+    places = folder(Mine=text + "\n\ndef later():\n    import aa, bb\n    return aa, bb\n")
+    for name, value in (("aa", 1), ("bb", 2)):
+        (places / name).mkdir()
+        (places / name / "__init__.py").write_text(f"x = {value}\n")
+    reachable = identity._reachable
+    digests = set()
+    for order in (sorted, lambda paths: sorted(paths, reverse=True)):
+        monkeypatch.setattr(identity, "_reachable", lambda *a, order=order: order(reachable(*a)))
+        code_digest.cache_clear()
+        digests.add(code_digest("Mine", places))
+    code_digest.cache_clear()
+    assert len(digests) == 1
 
 
 def test_a_dry_run_and_the_list_of_models(settings, monkeypatch):

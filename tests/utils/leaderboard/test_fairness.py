@@ -48,3 +48,19 @@ def test_a_tuned_setting_of_training_is_not_unfair(lab):
         lab.trial("BPR", train_batch_size=size)
         lab.trial("VBPR", train_batch_size=size, valid={R20: size / 1000})
     assert not says(board(lab).warnings, "train_batch_size")
+
+
+def test_a_model_that_was_also_run_shorter_does_not_hide_that_it_trained_longer(lab):
+    lab.trial("BPR", epochs=3)
+    lab.trial("VBPR", epochs=3, valid={R20: 0.1})
+    lab.trial("VBPR", epochs=30, valid={R20: 0.2})
+    assert says(board(lab).warnings, "epochs is", "30 for VBPR", "3 for BPR", "some may train longer")
+
+
+def test_seeds_on_other_machines_do_not_compare(lab):
+    lab.trial("BPR", seed=1)
+    lab.trial("BPR", seed=2, environment={"torch_threads": "2"})
+    lab.trial("VBPR", seed=1)
+    assert says(
+        board(lab).warnings, "times do not compare", "cpu with 1 thread and cpu with 2 threads for BPR"
+    )

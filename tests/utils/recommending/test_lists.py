@@ -7,8 +7,8 @@ import pytest
 import torch
 from trained import COLD, N_ITEMS, N_USERS, QUICK, best, by_hand, load
 
+from utils.experiments.building import build
 from utils.experiments.sweep import run_all
-from utils.experiments.trial import build
 from utils.recommending import lists as lists_module
 from utils.recommending.lists import modality_shares, recommend, recommend_all
 

@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from trained import best, edit_metrics, load
+from trained import QUICK, best, edit_metrics, load
 
 from utils.experiments.store import Store
+from utils.experiments.sweep import run_all
 from utils.recommending.loading import best_trial
 
 
@@ -19,6 +20,13 @@ def test_validation_chooses_the_settings_by_their_mean_and_the_seed_by_itself(pl
         edit_metrics(stored, valid={"recall@20": value}, test={"recall@20": 1 - value})
     chosen = best(places, "BPR").settings
     assert (chosen["reg_weight"], chosen["seed"]) == (0.1, 1)
+
+
+def test_how_content_is_changed_is_no_choice(data_path, tmp_path, fails):
+    """Of trials that all changed it none is the model's; the test set would have to say which."""
+    places = {"data_path": data_path, "runs_path": str(tmp_path), "cache_path": str(tmp_path / "cache")}
+    run_all(["TMFUN"], ["tiny"], QUICK | places | {"modality_ablation": ["image", "text"]})
+    fails(best, "changed the content of its items (TMFUN (modality_ablation=image), TMFUN", places, "TMFUN")
 
 
 @pytest.mark.parametrize("what", ["code", "data"])

@@ -96,7 +96,8 @@ class Everything(GeneralRecommender):
         raw = np.load(os.path.join(folder, config["vision_feature_file"]))
         assert np.allclose(raw, self.v_feat.numpy())
         with open(os.path.join(folder, config["inter_file_name"])) as file:
-            assert "userID" in file.readline()
+            assert file.readline().split() == ["userID", "itemID", "x_label"]
+            assert {line.split()[2] for line in file} == {"0"}, "other splits are not here to be seen"
         cache = os.path.join(folder, "adj_10.pt")
         assert not os.path.exists(cache)
         torch.save(self.v_feat, cache)
