@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import resource
 import sys
 from pathlib import Path
@@ -25,7 +26,13 @@ def keep_freed_memory() -> bool:
 
 
 def forget_peak(device: torch.device | None = None) -> bool:
-    """Let the peaks begin anew at what the process holds now, before a trial of several; True where Linux can."""
+    """Let the peaks begin anew at what the process holds now, before a trial of several; True where Linux can.
+
+    What an earlier trial has freed goes back to the system first, or it would count as this one's.
+    """
+    gc.collect()
+    if sys.platform.startswith("linux") and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
     # Before a GPU's first use there is nothing to forget, and torch refuses.
     if device is not None and device.type == "cuda" and torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats(device)

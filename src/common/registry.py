@@ -94,6 +94,8 @@ def get_model(name: str, models_dir: Path | None = None) -> type[AbstractRecomme
     known = list_models(models_dir)
     if name not in known:
         hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
+        if not models_dir:
+            hint += "; --models-dir PATH takes a model from another folder, such as MMRec's src"
         where = f" in {models_dir} or here" if models_dir else ""
         raise UserError(f"unknown model '{name}'{where}{hint}")
     return getattr(importlib.import_module(f"models.{name.lower()}"), name)

@@ -236,8 +236,9 @@ def _wanted(
                 )
         return {name: there[name] for name in wanted if name in there}
     for name in [name for name in found if name not in there]:
-        say = findings.note if name in MMREC_KEYS and not settings["modalities"] else findings.warning
-        say(
+        # A data set without any content may be meant so; one with half of what its YAML names is half a download.
+        meant = name in MMREC_KEYS and not settings["modalities"] and not there
+        (findings.note if meant else findings.warning)(
             found[name][0].name,
             f"not there, so modality '{name}' is left out",
             "put it there where a model needs it",

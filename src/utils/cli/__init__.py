@@ -8,7 +8,7 @@ import sys
 
 from utils.cli import train
 from utils.cli.commands import COMMANDS, run_command
-from utils.errors import UserError
+from utils.errors import UserError, did_you_mean
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,6 +22,8 @@ def main(argv: list[str] | None = None) -> int:
     if "--force" in words and command is None:
         goes_on = "; the same command begins anew, as --force asks"
     try:
+        if command is None and words and (hint := did_you_mean(words[0], COMMANDS)):
+            raise UserError(f"unknown command '{words[0]}'{hint}")
         status = run_command(command, words[1:]) if command else train.run(words)
         sys.stdout.flush()
         return status

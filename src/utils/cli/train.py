@@ -20,7 +20,10 @@ CONFIGS = SRC / "configs"
 USAGE = """\
 python main.py -m MODEL ... -d DATA_SET ... [name=value ...] [--grid | --search random|tpe --trials N]
        python main.py --recipe NAME [name=value ...]
-       python main.py leaderboard | recommend | export | plugin ... (each with --help)
+       python main.py COMMAND ..., with --help each:
+         leaderboard, recommend, export: of what is trained
+         prepare, check, media, features: data sets of your own
+         results, plugin: the published table; TMFUN in MMRec
        python main.py --list-models
        python main.py --help"""
 

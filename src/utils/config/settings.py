@@ -78,7 +78,7 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting(
             "modalities",
             list[str] | dict | None,
-            "names to keep, or {name: file}, or {name: {features: file, graph: file}}; null: all found",
+            "names to keep, {name: file} or {name: {features: file, graph: file}}; null: the YAML's, or all",
         ),
         Setting(
             "faiss_above",

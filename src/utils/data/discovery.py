@@ -46,13 +46,18 @@ def find_modalities(
     sources = configured(config, folder)
     if isinstance(wanted, list) or not sources:
         sources = _by_name(folder) | sources
+    elif wanted is None:
+        for name in sorted(set(_by_name(folder)) - set(sources)):
+            warn(
+                f"modality '{name}' has files in {folder} and is left out; modalities=[...] names all to be read"
+            )
     for name in sources:
         _check_named(name, sources[name])
         sources[name].graphs = _graphs(folder, name) | sources[name].graphs
     if isinstance(wanted, list):
         names = _check_known(wanted, [name for name in sources if sources[name].present], folder)
     else:
-        names = _leave_out(sources, folder, warn)
+        names = _leave_out(config, sources, folder, warn)
     found = {name: sources[name] for name in names}
     return {
         name: ModalityFiles(name, config["dataset"], n_items, source.features, source.graphs, warn)
@@ -130,11 +135,21 @@ def _check_known(wanted: Sequence[str], available: Sequence[str], folder: Path) 
     return list(dict.fromkeys(wanted))
 
 
-def _leave_out(sources: Mapping[str, Source], folder: Path, warn: Callable[[str], None]) -> list[str]:
-    """Names of the modalities with files, image and text first; a warning for each of the others."""
+def _leave_out(
+    config: Config, sources: Mapping[str, Source], folder: Path, warn: Callable[[str], None]
+) -> list[str]:
+    """Names of the modalities with files, image and text first; a warning for each of the others.
+
+    Raises UserError for one that the run itself names; a data set's YAML names what it may have.
+    """
     for name, source in sources.items():
         if not source.present:
             files = f"{source.features.name} or {name}_knn<k>.npz"
+            key = MMREC_KEYS.get(name)
+            if key and config[key] and not config.origin(key).removesuffix(" (grid)").endswith(".yaml"):
+                raise UserError(
+                    f"{key}={config[key]} ({config.origin(key)}) is not in {folder}; correct the name, or leave it out"
+                )
             warn(f"modality '{name}' left out, as its files are not in {folder}: {files}")
     first = {name: place for place, name in enumerate(MMREC_KEYS)}
     present = [name for name, source in sources.items() if source.present]

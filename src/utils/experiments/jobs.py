@@ -6,12 +6,13 @@ import logging
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from common.trainer import Epoch
-from utils.config import Config
+from utils.config import SRC, Config
 from utils.data.dataset import Dataset
 from utils.data.study import Study
 from utils.errors import Diverged, StorageError, UserError
@@ -114,10 +115,18 @@ def failure_of(job: Job, error: Exception) -> Failure:
         kind = "out of memory"  # torch has no class of its own for it on the CPU
     message = " ".join(str(error).split()) or type(error).__name__
     if kind == "error":
-        message = f"{type(error).__name__}: {message}"
+        message = f"{type(error).__name__}: {message}{_place(error, job.config.models_dir)}"
     text = "" if kind in ("diverged", "setting", "pruned") else "".join(traceback.format_exception(error))
     valid = getattr(error, "valid", {})
     return Failure(job.key.model, job.key.dataset, job.key.trial, job.point, kind, message, text, valid=valid)
+
+
+def _place(error: Exception, models_dir: Path | None) -> str:
+    """The innermost statement that it went through of the project's or of the models' folder, in brackets."""
+    ours = [folder for folder in (SRC, models_dir) if folder is not None]
+    frames = traceback.extract_tb(error.__traceback__)
+    inner = [f for f in frames if any(Path(f.filename).is_relative_to(folder) for folder in ours)]
+    return f" ({inner[-1].filename}, line {inner[-1].lineno})" if inner else ""
 
 
 KINDS = {

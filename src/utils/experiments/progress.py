@@ -13,7 +13,7 @@ from tqdm import tqdm
 from utils.experiments import report
 from utils.experiments.executors import Executor, InProcess
 from utils.experiments.jobs import Job, Outcome
-from utils.experiments.store import Key, TrialResult
+from utils.experiments.store import FAILURE, Key, TrialResult
 
 log = logging.getLogger("benchmark")
 
@@ -33,7 +33,8 @@ class Progress(AbstractContextManager):
         self._announced: set[Key] = set()
         if not self._here:
             at_once = min(executor.slots, total)
-            log.info(f"{total} trials, {at_once} at a time; their logs: log.txt in each trial's folder")
+            trials = "1 trial" if total == 1 else f"{total} trials"
+            log.info(f"{trials}, {at_once} at a time; their logs: log.txt in each trial's folder")
         show = not self._here and sys.stderr.isatty()
         self._bar = tqdm(total=total, unit="trial", leave=False, disable=not show)
 
@@ -66,13 +67,18 @@ class Progress(AbstractContextManager):
         self._bar.update()
 
     def _end_of_a_single_one(self, job: Job, outcome: Outcome, new: bool) -> None:
+        folder = job.store.folder(job.key)
         if not isinstance(outcome, TrialResult):
             log.error(f"failed: {outcome.message}")
-        elif not new:
+            if outcome.traceback:
+                log.error(f"traceback  {folder / FAILURE}")
+            return
+        if not new:
             log.info(
                 f"{job.config['model']} on {job.config['dataset']} is finished already; --force runs it again"
             )
-            for line in report.last_block(job.config, outcome, job.store.folder(job.key)):
+        if not (new and self._here):  # which printed it as it ended
+            for line in report.last_block(job.config, outcome, folder):
                 log.info(line)
 
     def _place(self) -> str:

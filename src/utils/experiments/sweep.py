@@ -136,6 +136,9 @@ def run_all(
     sweeps = [Sweep(c["model"], c["dataset"], c["valid_metric"].lower()) for c in plan]
     total = sum(source.total for source in sources)
     with _executor(how, loaded, plan) as executor, Progress(total, executor) as progress:
+        if not isinstance(executor, InProcess):  # where each trial says so
+            for line in _warnings(plan, loaded):
+                log.info(line)
         _run(sources, sweeps, executor, progress)
     if total > 1:
         for line in report.tables(sweeps):
@@ -143,6 +146,17 @@ def run_all(
     elif sweeps[0].failed and sweeps[0].failed[0].kind == "setting":
         raise UserError(sweeps[0].failed[0].message)
     return sweeps
+
+
+def _warnings(plan: Sequence[Config], loaded: Datasets) -> list[str]:
+    """What is known of the settings and the data before a trial begins, each once."""
+    said = [
+        f"{config['dataset']}: warning: {warning}"
+        for config in plan
+        for at_point in map(config.at, config.points())
+        for warning in [*config.warnings, *loaded.get(at_point).warnings]
+    ]
+    return list(dict.fromkeys(said))
 
 
 def make_plan(

@@ -25,6 +25,9 @@ from utils.leaderboard.drawing import (
 from utils.leaderboard.insights import Groups, group_labels
 from utils.leaderboard.words import count
 
+FEW = 10
+"""Members of a group below which its mean says little."""
+
 
 def metric_by_model(board: Board) -> str:
     """A dot per model with the standard deviation over seeds, and published figures as hollow diamonds."""
@@ -193,7 +196,7 @@ def _sensitivity(row: Row, name: str, curve: list[tuple[Any, Stat]], low: float,
         axes.set_ylim(low - room, high + room)
         axes.set_xlim(-0.4, len(curve) - 0.6)
         labels = [_short(value) for value, _ in curve]
-        long = sum(max(map(len, label.split("\n"))) for label in labels) > 30
+        long = sum(max(map(len, label.split("\n"))) for label in labels) > 22
         axes.set_xticks(places, labels, rotation=30 * long, ha="right" if long else "center")
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.set_title(name)
@@ -218,9 +221,13 @@ def _short(value: Any) -> str:
 def groups(board: Board, by_model: Groups, member: str) -> list[str]:
     """A panel of bars per group, with all models in the order of the board and one scale for all panels.
 
-    `member` says what a group holds: 'user' or 'test pair'.
+    `member` says what a group holds: 'user' or 'test pair'. A group of a few has no say in the scale, and its bars may
+    be cut off.
     """
-    highest = max((mean for of_model in by_model.values() for mean, _ in of_model.values()), default=0)
+    found = [stat for of_model in by_model.values() for stat in of_model.values()]
+    highest = max(
+        (mean for mean, size in found if size >= FEW), default=max((mean for mean, _ in found), default=0)
+    )
     return [_group(board, by_model, label, member, highest or 1) for label in group_labels(by_model)]
 
 
@@ -230,9 +237,9 @@ def _group(board: Board, by_model: Groups, label: str, member: str, highest: flo
 
     def draw(axes: Axes) -> None:
         places = -np.arange(len(models))
-        axes.barh(places, means, height=0.62, color=COLOURS[0])
+        axes.barh(places, np.minimum(means, highest), height=0.62, color=COLOURS[0])
         for y, mean in zip(places, means, strict=True):
-            axes.text(mean + 0.02 * highest, y, f"{mean:.4f}", va="center_baseline", fontsize=8)
+            axes.text(min(mean, highest) + 0.02 * highest, y, f"{mean:.4f}", va="center_baseline", fontsize=8)
         axes.set_yticks(places, models)
         axes.set_xlim(0, 1.3 * highest)
         axes.set_xticks([])

@@ -30,6 +30,9 @@ class Settings(dict):
     def path(self, name: str) -> Path:
         return Path(self[name])
 
+    def origin(self, name: str) -> str:
+        return self.get("origin", "dataset/tiny.yaml")
+
 
 class Folder:
     """The folder of the data set `tiny`: 3 users, 4 items, every user in training."""

@@ -111,8 +111,9 @@ def test_keys_of_mmrec_name_the_files_and_the_others_are_not_taken(four, find):
     four.features(file="t.npy")
     expected = {"image": ("v.npy", {}), "text": ("t.npy", {})}
     assert find(text_feature_file="t.npy", vision_feature_file="v.npy") == expected
+    left = [warning.split("'")[1] for warning in find.warnings if "has files in" in warning]
+    assert left == ["audio", "video"]
     assert find(text_feature_file="t.npy") == {"text": ("t.npy", {})}
-    assert find.warnings == []
 
 
 def test_graphs_are_found_by_name_beside_the_keys_of_mmrec(folder, find):
@@ -230,6 +231,12 @@ def test_what_mmrecs_keys_name_and_is_absent_is_left_out_with_a_warning(folder, 
     ]
     assert find(vision_feature_file="v.npy", text_feature_file="t.npy") == {}
     assert len(find.warnings) == 2
+
+
+def test_a_file_that_the_run_itself_names_is_there(folder, find, fails):
+    folder.features("image")
+    message = f"text_feature_file=txt.npy (command line) is not in {folder.path}; correct the name"
+    fails(find, message, text_feature_file="txt.npy", origin="command line")
 
 
 @pytest.mark.parametrize("present", [None, "features", "graph"])

@@ -21,7 +21,7 @@ from utils.errors import UserError
 from utils.evaluation.ranking import Evaluator
 from utils.experiments.building import build
 from utils.experiments.identity import trial_id
-from utils.experiments.sweep import Sweep, run_all
+from utils.experiments.sweep import How, Sweep, run_all
 from utils.files import fresh_folder
 from utils.quick_start import quick_start
 
@@ -284,3 +284,18 @@ def test_a_missing_data_set_is_one_line_and_status_2(places, capsys):
     assert error.startswith("error: ") and error.count("\n") == 1
     for part in ("sports.inter", "image_feat.npy", "data_path="):
         assert part in error
+
+
+def test_a_fault_of_a_model_names_its_line_and_where_the_traceback_is(places, tmp_path, monkeypatch, logged):
+    monkeypatch.setattr(get_model("BPR"), "forward", lambda self: torch.zeros(2) + torch.zeros(3))
+    sweep = run("BPR", places, runs_path=str(tmp_path))
+    line = next(line for line in logged if line.startswith("failed: RuntimeError"))
+    assert "bpr.py, line " in line
+    told = next(line for line in logged if line.startswith("traceback  "))
+    assert "calculate_loss" in json.loads(Path(told.split()[1]).read_text())["traceback"] and not sweep.best
+
+
+def test_a_single_trial_in_a_worker_is_shown_as_one_here(places, tmp_path, logged):
+    run_all(["BPR"], ["tiny"], QUICK | places | {"runs_path": str(tmp_path)}, how=How(workers=2))
+    assert any(line.startswith("best epoch") for line in logged)
+    assert any(line.startswith("1 trial, 1 at a time") for line in logged)
