@@ -56,13 +56,19 @@ def rules() -> dict[str, Callable[[], Any]]:
 
 
 def grids(runs: Path) -> Iterator[tuple[str, list[TrialResult]]]:
-    """Trials of one seed by data set, model and the names of what varies, where none is missing."""
+    """Trials of one seed by data set, model, code and the names of what varies, where none is missing."""
 
-    def of(trial: TrialResult) -> tuple[str, str, list[str]]:
-        return trial.dataset, trial.model, sorted(trial.point)
+    def of(trial: TrialResult) -> tuple[str, ...]:
+        return (
+            trial.dataset,
+            trial.model,
+            trial.environment["data"],
+            trial.environment["code"],
+            *sorted(trial.point),
+        )
 
     results = sorted((stored.result for stored in Store(runs).trials()), key=of)
-    for (dataset, model, axes), trials in groupby(results, of):
+    for (dataset, model, _, _, *axes), trials in groupby(results, of):
         found = list(trials)
         values = [{repr(trial.point[axis]) for trial in found} for axis in axes]
         if len(found) == prod(map(len, values)) >= FEWEST and "seed" not in axes:

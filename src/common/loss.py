@@ -6,9 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from common.graph import info_nce
-
-__all__ = ["BPRLoss", "EmbLoss", "L2Loss", "bpr", "embedding_norm", "info_nce", "squared_norm"]
+__all__ = ["BPRLoss", "EmbLoss", "L2Loss", "bpr", "embedding_norm", "squared_norm"]
 
 
 def bpr(positive: Tensor, negative: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ def _draw_others(
 
 
 class NeighbourSampler:
-    """For each item one that shares a user of training with it, and one that does not, both of training.
+    """For each item one that shares a user of training with it, and one that does not, which may be itself.
 
     As in MMRec, items without such neighbours get 0 and 0, and so do those whose neighbours are more than CROWD
     of all items.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -137,14 +136,12 @@ def evaluate(
     n_relevant: np.ndarray,
     metrics: Sequence[str],
     topk: Sequence[int],
-    empty: Literal["error", "zero"] = "error",
 ) -> dict[str, np.ndarray]:
     """Every metric at every cut-off: per-user values (U,) float64 by names such as 'recall@20'.
 
-    A user without relevant items is an error, since no metric is defined for it; empty='zero' counts 0.
-    Raises UserError.
+    Raises UserError, also for a user without relevant items, for whom no metric is defined.
     """
-    _check(hits, n_relevant, topk, empty)
+    _check(hits, n_relevant, topk)
     names = [metric_name(text) for text in metrics]
     values = {f"{name}@{k}": np.empty(len(hits)) for name in names for k in topk}
     for start in range(0, len(hits), USERS_AT_A_TIME):
@@ -156,7 +153,7 @@ def evaluate(
     return values
 
 
-def _check(hits: np.ndarray, n_relevant: np.ndarray, topk: Sequence[int], empty: str) -> None:
+def _check(hits: np.ndarray, n_relevant: np.ndarray, topk: Sequence[int]) -> None:
     if hits.ndim != 2 or n_relevant.shape != hits.shape[:1]:
         raise UserError(
             f"hits and n_relevant must be (U, K) and (U,), got {hits.shape} and {n_relevant.shape}"
@@ -168,11 +165,11 @@ def _check(hits: np.ndarray, n_relevant: np.ndarray, topk: Sequence[int], empty:
             f"cut-off {max(topk)} is larger than the ranking lists, which hold {hits.shape[1]} items; "
             f"lower topk or rank more items"
         )
-    if empty == "error" and not n_relevant.all():
+    if not n_relevant.all():
         rows = np.flatnonzero(n_relevant == 0)
         raise UserError(
             f"the user in row {rows[0]} has no relevant items ({len(rows)} such users), so its metrics are "
-            f"undefined; leave such users out or pass empty='zero'"
+            f"undefined; leave such users out"
         )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from utils.cli.words import distinct
 from utils.config.settings import FRAMEWORK, read_value
 from utils.errors import UserError, did_you_mean
 from utils.experiments.reopening import open_store
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace, overrides: Mapping[str, Any]) -> int:
     """Print or write what is asked for. Raises UserError before anything is written."""
     places = _places(overrides)
     _check_files(arguments)
-    names = _distinct(arguments.dataset), _distinct(arguments.model)
+    names = distinct(arguments.dataset or ()) or None, distinct(arguments.model or ()) or None
     boards = leaderboard(open_store(overrides), *names, arguments.metric)
     boards = _with_foreign(boards, arguments, places)
     wanted = arguments.beyond or arguments.html
@@ -118,7 +119,3 @@ def _check_files(arguments: argparse.Namespace) -> None:
         check_output(path)
     if len(files) == 2 and files[0].absolute() == files[1].absolute():
         raise UserError(f"--html and --output both name {files[0]}; give each its own file")
-
-
-def _distinct(names: list[str] | None) -> list[str] | None:
-    return list(dict.fromkeys(names)) if names else None
