@@ -99,7 +99,7 @@ def test_media_and_then_features(toys, call, loaded):
         (3, "image", "no line in the table"),
         (4, "image", "broken image"),
         (5, "image", "file not there"),
-        (6, "image", "outside the allowed folders"),
+        (6, "image", "outside the data set's folder and that of --images"),
     ]
     report = json.loads((toys / "media_report.json").read_text())
     assert report["kinds"]["image"]["missing"] == 4

@@ -40,11 +40,11 @@ def test_paths_within(folders, tmp_path):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("../../secret.png", "outside the allowed folders"),
-        ("/etc/passwd", "outside the allowed folders"),
-        ("link.png", "outside the allowed folders"),
-        ("linked/secret.png", "outside the allowed folders"),
-        ("../../not there.png", "outside the allowed folders"),
+        ("../../secret.png", "outside the data set's folder and that of --images"),
+        ("/etc/passwd", "outside the data set's folder and that of --images"),
+        ("link.png", "outside the data set's folder and that of --images"),
+        ("linked/secret.png", "outside the data set's folder and that of --images"),
+        ("../../not there.png", "outside the data set's folder and that of --images"),
         ("nothing.png", "file not there"),
         ("", "no image named"),
         (" ", "no image named"),
@@ -73,7 +73,7 @@ def test_the_folder_given_is_allowed_and_relative_paths_count_from_it(tmp_path):
     assert (
         folders.find("1.png") == folders.find(str(tmp_path / "pictures/1.png")) == tmp_path / "pictures/1.png"
     )
-    assert reason(folders.find, "../secret.png") == "outside the allowed folders"
+    assert reason(folders.find, "../secret.png") == "outside the data set's folder and that of --images"
 
 
 def test_a_link_in_the_data_set_leads_nowhere_unless_the_command_line_says_so(tmp_path):
@@ -82,7 +82,10 @@ def test_a_link_in_the_data_set_leads_nowhere_unless_the_command_line_says_so(tm
         (tmp_path / name).mkdir()
     (tmp_path / "pictures" / "1.png").write_bytes(picture(1))
     (tmp_path / "set" / "images").symlink_to(tmp_path / "pictures")
-    assert reason(ImageFolders(tmp_path / "set").find, "1.png") == "outside the allowed folders"
+    assert (
+        reason(ImageFolders(tmp_path / "set").find, "1.png")
+        == "outside the data set's folder and that of --images"
+    )
     given = ImageFolders(tmp_path / "set", tmp_path / "set" / "images")
     assert given.find("1.png") == tmp_path / "pictures/1.png"
 
