@@ -20,7 +20,8 @@ ROWS = rows.read_rows()
 
 def trial(seed: int, recall: float):
     names = dict.fromkeys(rows.METRICS, recall)
-    point, environment = {"seed": seed}, {"device": "cpu", "date": f"2026-01-0{seed} 10:00:00"}
+    point = {"seed": seed}
+    environment = {"device": "cpu", "date": f"2026-01-0{seed} 10:00:00", "data": "d1"}
     return SimpleNamespace(
         point=point,
         test=names,
@@ -151,9 +152,11 @@ def test_what_was_written_is_found_again(own_recipes, tmp_path, capsys):
     assert main(["results", "--seeds", "1", *own_recipes]) == 0
     assert "agrees with" in capsys.readouterr().out
     row["metrics"]["recall@20"] += 0.5
+    row["data"] = "other"
     (tmp_path / "results.json").write_text(json.dumps([row]))
     assert main(["results", "one", *own_recipes]) == 1
-    assert "DIFFERS from" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "DIFFERS from" in out and "one: the files of tiny are not those of the row" in out
 
 
 def test_a_recipe_is_a_command(own_recipes, capsys):

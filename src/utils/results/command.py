@@ -105,6 +105,10 @@ def _compare(recipe: Recipe, row: Row | None, trials: Sequence[TrialResult]) -> 
     if row is None:
         return [f"{recipe.name}: docs/results.json has no row of it; --write makes one"], True
     lines, fine = [], True
+    if row["data"] != trials[0].environment["data"]:
+        lines.append(
+            f"{recipe.name}: the files of {recipe.dataset} are not those of the row (features: {row['features']})"
+        )
     for one in differences(row, trials):
         fine &= one.agrees
         verdict = "agrees with" if one.agrees else "DIFFERS from"
