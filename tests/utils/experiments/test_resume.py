@@ -127,6 +127,21 @@ def test_the_program_is_told_to_stop(places, tmp_path, number, status):
     assert list((tmp_path / "runs").glob("tiny/BPR/.*/checkpoint-*.pt"))
 
 
+def test_told_to_stop_while_its_workers_start(places, tmp_path):
+    """A terminal tells all processes of a command; the workers are importing torch then."""
+    settings = SETTINGS | places | {"runs_path": str(tmp_path / "runs"), "epochs": 100_000, "seed": [1, 2]}
+    words = [f"{name}={value}" for name, value in settings.items()]
+    command = [sys.executable, str(ROOT / "main.py"), "-m", "BPR", "-d", "tiny", "--workers", "2", *words]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout.readline().startswith("2 trials, 2 at a time")
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and errors == "stopped; the same command goes on from here\n"
+
+
 def test_a_full_disk_keeps_what_is_finished(places, tmp_path):
     """A real limit of the system: files may not grow beyond some kilobytes."""
     settings = SETTINGS | places | {"runs_path": str(tmp_path / "runs"), "epochs": 2}
