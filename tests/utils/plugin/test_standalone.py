@@ -34,6 +34,7 @@ EVERYTHING = {
     "n_heads": 2,
     "n_item_layers": 2,
     "reg_weight": 0.1,
+    "use_item_graph": True,
     "user_modality": True,
 }
 EXAMPLES = PROJECT / "examples"
