@@ -23,7 +23,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -110,29 +109,30 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class StoredFailure:
-    """A trial of the store that has no result."""
+class _Stored:
+    """A trial that has ended, by its folder in the store."""
 
     folder: Path
-    failure: Failure
-
-    @cached_property
-    def settings(self) -> dict[str, Any]:
-        """Every setting by name, without the model and the data set."""
-        return _read_settings(self.folder)
-
-
-@dataclass(frozen=True)
-class StoredTrial:
-    """A finished trial in the store; arrays are read when asked for."""
-
-    folder: Path
-    result: TrialResult
 
     @property
     def settings(self) -> dict[str, Any]:
         """Every setting by name, without the model and the data set."""
-        return _read_settings(self.folder)
+        content = read_mapping(self.folder / SETTINGS, str(self.folder / SETTINGS))
+        return {name: value for name, value in content.items() if name not in RUN_ITSELF}
+
+
+@dataclass(frozen=True)
+class StoredFailure(_Stored):
+    """A trial of the store that has no result."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True)
+class StoredTrial(_Stored):
+    """A finished trial in the store; arrays are read when asked for."""
+
+    result: TrialResult
 
     def per_user(self) -> tuple[np.ndarray, dict[str, np.ndarray]] | None:
         """Test users (U,) and the values (U,) of every metric; None where they were not kept."""
@@ -340,11 +340,6 @@ def settings_yaml(config: Config) -> str:
         text = yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False)
         lines.append(f"{name}: {text.removesuffix('...' + chr(10)).strip()}  # {config.origin(name)}")
     return "\n".join(lines) + "\n"
-
-
-def _read_settings(folder: Path) -> dict[str, Any]:
-    content = read_mapping(folder / SETTINGS, str(folder / SETTINGS))
-    return {name: value for name, value in content.items() if name not in RUN_ITSELF}
 
 
 def _read_result(folder: Path) -> TrialResult:

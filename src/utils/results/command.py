@@ -84,12 +84,8 @@ def _has_data(recipe: Recipe, overrides: Mapping[str, Any]) -> bool:
 def _run(
     recipe: Recipe, seeds: Sequence[int], overrides: Mapping[str, Any], workers: int
 ) -> list[TrialResult]:
-    settings = {
-        **recipe.settings,
-        "seed": list(seeds),
-        "threads": 1,
-        **overrides,
-    }  # as every row was measured
+    one_thread = {"threads": 1}  # as every row was measured
+    settings = {**recipe.settings, "seed": list(seeds), **one_thread, **overrides}
     (sweep,) = run_all(
         [recipe.model],
         [recipe.dataset],
