@@ -2,7 +2,7 @@
 
 Everywhere `hits` (U, K) is True where the item at that rank is relevant, `n_relevant` (U,) counts the
 relevant items of a user wherever they rank, and column k-1 of the result (U, K) float64 is the metric at k.
-A user without relevant items has 0 everywhere; `evaluate` refuses such users unless told otherwise.
+No metric is defined for a user without relevant items; `evaluate` refuses such users.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def recall(hits: np.ndarray, n_relevant: np.ndarray) -> np.ndarray:
     >>> recall(np.array([[True, False, True]]), np.array([2]))
     array([[0.5, 0.5, 1. ]])
     """
-    return hits.cumsum(axis=1) / _at_least_one(n_relevant)
+    return hits.cumsum(axis=1) / n_relevant[:, None]
 
 
 def precision(hits: np.ndarray, n_relevant: np.ndarray) -> np.ndarray:
@@ -178,11 +178,6 @@ def _ranks(hits: np.ndarray) -> np.ndarray:
     return np.arange(1, hits.shape[1] + 1)
 
 
-def _at_least_one(n_relevant: np.ndarray) -> np.ndarray:
-    """A divisor (U, 1) that leaves the 0 hits of a user without relevant items at 0."""
-    return np.maximum(n_relevant, 1)[:, None]
-
-
 def _best_possible(hits: np.ndarray, n_relevant: np.ndarray) -> np.ndarray:
     """Most hits (U, K) that the first k can hold."""
-    return np.minimum(_at_least_one(n_relevant), _ranks(hits))
+    return np.minimum(n_relevant[:, None], _ranks(hits))
