@@ -156,8 +156,12 @@ def freedom(w: Weights, batch: Tensor, world: World) -> Tensor:
 def tmfun(w: Weights, batch: Tensor, world: World) -> Tensor:
     c = world.config
     d, q = c["embedding_size"], w["item_embedding.weight"]
-    prior = torch.tensor([c["item_graph_weight"][m] for m in world.features])
     graphs = [binary_graph(x, c["knn_k"]) for x in world.features.values()]
+    counts = world.r.sum(0)
+    cosines = (world.r.T @ world.r) / (counts[:, None] * counts).clamp(min=1).sqrt()
+    joined = [(graph > 0) & ~torch.eye(len(graph), dtype=torch.bool) for graph in graphs]
+    merits = torch.stack([cosines[edges].mean() ** 2 for edges in joined])
+    prior = merits / merits.sum()
     mixed = sum(p * graph for p, graph in zip(prior, graphs, strict=True))
     users, g = split(world, layer_mean(a_hat(world.kept), ego(w), c["n_ui_layers"]))
 

@@ -454,6 +454,26 @@ def co_occurrence_knn(interactions: sp.spmatrix, k: int, block: int = 4096) -> I
     return ItemKNN(neighbours, cosine)
 
 
+def agreement(knn: ItemKNN, interactions: sp.spmatrix, block: int = 2**16) -> float:
+    """How well a graph knows what is taken together: the mean over its edges of the cosine of co-occurrence.
+
+    That of items i and j is n_ij / sqrt(n_i n_j), as in `co_occurrence_knn` of `interactions` (U, I), 0 where either
+    has no user. What an item has with itself does not count; a graph without edges has 0. In blocks of edges.
+    """
+    taken = sp.csr_matrix(interactions.T, dtype=np.float64, copy=True)
+    taken.data[:] = 1.0
+    n_users_of = np.asarray(taken.sum(1)).ravel()
+    rows, cols, _ = (part.numpy() for part in knn.edges())
+    others = rows != cols
+    rows, cols = rows[others], cols[others]
+    total = 0.0
+    for start in range(0, len(rows), block):
+        i, j = rows[start : start + block], cols[start : start + block]
+        shared = np.asarray(taken[i].multiply(taken[j]).sum(1)).ravel()
+        total += (shared / np.sqrt(np.maximum(n_users_of[i] * n_users_of[j], 1.0))).sum()
+    return float(total / max(len(rows), 1))
+
+
 # ---------------------------------------------------------------------------------------------------------
 # contrast between representations of the same nodes
 

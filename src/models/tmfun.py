@@ -11,7 +11,8 @@ With P, Q the ID embeddings, m the modalities and A_m their normalised kNN graph
     interaction  g = LGC(A_hat, n_ui_layers) over the user-item graph, with edge dropout in training
     modality     h_m = A_m^n Z_m, Z_m = Q or W_m x_m + b_m            (modality feature graphs)
     early step   alpha = softmax_m(<W_q g, W_k h_m> / (sqrt(d) t) + log a_m) over the modalities that
-                 the item has,  f = sum_m alpha_m h_m
+                 the item has,  f = sum_m alpha_m h_m; the prior shares a_m by how often what A_m joins is
+                 taken together
     middle step  h = A^n Q with A = sum_m a_m A_m (item feature graph),  c = (f + h) / 2; without it c = f
     late step    item = g + c,  user = g + w c_u, with c_u the same two steps over the means of h_m and of h
                  over the user's items; in training without the positive item, which would only find itself
@@ -39,6 +40,7 @@ from common.graph import (
     EdgeDropout,
     Mixture,
     SparseMatrix,
+    agreement,
     co_occurrence_knn,
     hops,
     info_nce,
@@ -122,27 +124,27 @@ class TMFUN(GeneralRecommender):
         if config["neighbour_weight"] > 0:
             self.neighbours = Neighbours(interactions, self.own_items, config["neighbour_k"])
 
-        graphs = {
-            name: knn_graph(knn, config["knn_weight"])
-            for name, knn in modality_knn(self, config["knn_k"]).items()
-        }
-        self.modality_names = list(graphs)
+        nearest = modality_knn(self, config["knn_k"])
+        self.modality_names = list(nearest)
         present = presence(self)
         self.present = None if present is None else present.to(self.device)
-        self.modality_graphs = [graph.to(self.device) for graph in graphs.values()]
+        self.modality_graphs = [
+            knn_graph(knn, config["knn_weight"]).to(self.device) for knn in nearest.values()
+        ]
 
         self.user_embedding = nn.Embedding(self.n_users, d)
         self.item_embedding = nn.Embedding(self.n_items, d)
         nn.init.xavier_uniform_(self.user_embedding.weight)
         nn.init.xavier_uniform_(self.item_embedding.weight)
         self.bpr, self.l2 = BPRLoss(), L2Loss()
-        if graphs:
-            self._make_fusion(config, d)
+        if nearest:
+            agreements = [agreement(knn, interactions) for knn in nearest.values()]
+            self._make_fusion(config, d, shares(self.modality_names, config["item_graph_weight"], agreements))
 
-    def _make_fusion(self, config, d: int) -> None:
+    def _make_fusion(self, config, d: int, modality_shares: list[float]) -> None:
         """The item feature graph, and the weights of attention and fusion."""
         learned = config["learn_item_graph"]
-        prior = torch.tensor(shares(self.modality_names, config["item_graph_weight"]))
+        prior = torch.tensor(modality_shares)
         self.prior_logits = nn.Parameter(prior.log()) if learned else prior.log().to(self.device)
         if config["use_item_graph"]:
             self.mixture = Mixture(self.modality_graphs)
@@ -401,10 +403,12 @@ def check(config) -> None:
         )
 
 
-def shares(names: list[str], weights: dict[str, float]) -> list[float]:
-    """Shares of the modalities, summing to 1; those that `weights` does not name split what it leaves of 1.
+def shares(names: list[str], weights: dict[str, float], agreements: list[float]) -> list[float]:
+    """Shares a_m of the modalities, summing to 1: those of `weights`, which need not name all.
 
-    It may name what this data set does not have, as the YAML's does. Raises ValueError for what looks misspelt.
+    The others split what it leaves of 1 by the squares of `agreements`, those of each modality's graph with the
+    training interactions; none counts as less than a tenth of the best, and all alike where all are 0. `weights` may
+    name what this data set does not have. Raises ValueError for what looks misspelt.
     """
     for name, value in weights.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -415,9 +419,11 @@ def shares(names: list[str], weights: dict[str, float]) -> list[float]:
                 f"item_graph_weight {weights} names '{name}', not here; did you mean '{meant[0]}'?"
             )
     named = {name: weights[name] for name in names if name in weights}
-    unnamed = len(names) - len(named)
-    rest = (1 - sum(named.values())) / unnamed if unnamed else 0.0
-    values = [named.get(name, rest) for name in names]
+    best = max(agreements) or 1.0
+    merits = {name: max(x / best, 0.1) ** 2 for name, x in zip(names, agreements) if name not in named}
+    rest = 1 - sum(named.values())
+    split = {name: rest * merit / sum(merits.values()) for name, merit in merits.items()}
+    values = [{**named, **split}[name] for name in names]
     if min(values) <= 0:
         raise ValueError(
             f"item_graph_weight {weights} gives the modalities {names} the weights {values}, and each must be "

@@ -367,9 +367,22 @@ def test_items_that_share_users_are_found_as_by_counting(seed, k, block):
         assert not knn.cosine[item][len(found) :].any()
 
 
+@given(st.integers(0, 10_000), st.integers(1, 4), st.integers(1, 9))
+def test_agreement_is_the_mean_cosine_over_the_edges_between_two_items(seed, k, block):
+    draw = np.random.default_rng(seed)
+    r = (draw.random((12, 8)) < 0.3).astype(np.float32)
+    knn = g.item_knn(torch.from_numpy(draw.standard_normal((8, 3)).astype(np.float32)), k)
+    shared, n = r.T @ r, np.maximum(r.sum(0), 1)
+    edges = [(i, j) for i, row in enumerate(knn.neighbours) for j in row if j >= 0 and j != i]
+    cosines = [shared[i, j] / math.sqrt(n[i] * n[j]) for i, j in edges]
+    expected = sum(cosines) / len(cosines) if edges else 0.0
+    assert g.agreement(knn, sp.coo_matrix(3 * r), block) == pytest.approx(expected)
+
+
 def test_what_counts_interactions_leaves_them_as_they_are():
     counts = sp.csr_matrix(np.array([[2.0, 3.0], [0.0, 1.0]]))
     g.co_occurrence_knn(counts, 1)
+    g.agreement(g.co_occurrence_knn(counts, 1), counts)
     adjacency(counts)
     assert counts.data.tolist() == [2.0, 3.0, 1.0]
 

@@ -50,10 +50,10 @@ def dataset() -> ToyDataset:
 
 
 def tmfun(data: ToyDataset | None = None, **settings):
-    """The model with all of its parts and its YAML's settings, but for these, in training mode."""
+    """The model with all of its parts, shares that are known, and else its YAML's settings, in training mode."""
     yaml = Config("TMFUN", "demo", model_settings=get_model("TMFUN").settings).final_config_dict
     own = {name: yaml[name] for name in get_model("TMFUN").settings}
-    parts = {"use_item_graph": True, "cl_weight": 0.003}
+    parts = {"use_item_graph": True, "cl_weight": 0.003, "item_graph_weight": {"image": 0.1, "text": 0.9}}
     base = own | parts | {"knn_k": 3, "edge_dropout": 0.0, "embedding_size": D}
     return make("TMFUN", data or dataset(), **base | settings).train()
 
@@ -217,17 +217,38 @@ def test_edges_are_dropped_in_training_alone():
 
 
 @pytest.mark.parametrize(
-    ("names", "weights", "expected"),
+    ("weights", "agreements", "expected"),
     [
-        (["image", "text"], {"image": 0.1, "text": 0.9}, [0.1, 0.9]),
-        (["image", "text"], {"image": 1, "text": 3}, [0.25, 0.75]),
-        (["audio", "text"], {"image": 0.1, "text": 0.9}, [0.1, 0.9]),
-        (["image", "text", "audio", "video"], {"image": 0.2, "text": 0.4}, [0.2, 0.4, 0.2, 0.2]),
-        (["text"], {"image": 0.1, "text": 0.9}, [1.0]),
+        ({"image": 0.1, "text": 0.9}, {"image": 5.0, "text": 1.0}, [0.1, 0.9]),
+        ({"image": 1, "text": 3}, {"image": 1.0, "text": 1.0}, [0.25, 0.75]),
+        ({"image": 0.1, "text": 0.9}, {"audio": 1.0, "text": 1.0}, [0.1, 0.9]),
+        ({"image": 0.1, "text": 0.9}, {"text": 0.5}, [1.0]),
+        ({}, {"image": 1.0, "text": 3.0}, [0.1, 0.9]),
+        ({}, {"image": 0.01, "text": 3.0, "audio": 3.0}, [1 / 201, 100 / 201, 100 / 201]),
+        ({}, {"image": 0.0, "text": 0.0}, [0.5, 0.5]),
+        (
+            {"image": 0.2, "text": 0.3},
+            {"image": 9.0, "text": 0.0, "audio": 4.5, "video": 9.0},
+            [0.2, 0.3, 0.1, 0.4],
+        ),
     ],
 )
-def test_shares_of_any_modalities(names, weights, expected):
-    assert shares(names, weights) == pytest.approx(expected)
+def test_shares_of_any_modalities(weights, agreements, expected):
+    assert shares(list(agreements), weights, list(agreements.values())) == pytest.approx(expected)
+
+
+def test_the_prior_knows_which_graph_joins_what_is_taken_together():
+    """Of two modalities, one says what users like and one says nothing: its share is near 1, whatever its name."""
+    n, groups = 60, torch.arange(60) % 6
+    useful = torch.nn.functional.one_hot(groups).float() + torch.randn(n, 6) / 20
+    noise = torch.randn(n, 6)
+    pairs = [(user, item) for user in range(30) for item in range(n) if item % 6 == user % 6]
+    for names in (("image", "text"), ("text", "image")):
+        data = ToyDataset(
+            30, n, pairs, {m: ToyModality(x) for m, x in zip(names, (useful, noise), strict=True)}
+        )
+        prior = tmfun(data, item_graph_weight={}).prior_logits.softmax(0)
+        assert prior[0] > 0.9
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_a_trial_folder_holds_everything_and_reads_back(places):
     assert metrics["test"] == trial.test and metrics["best_epoch"] == trial.best_epoch
     assert [epoch["epoch"] for epoch in metrics["history"]] == [1, 2]
     settings = yaml.safe_load((folder / "settings.yaml").read_text())
-    assert settings["knn_k"] == 10 and settings["item_graph_weight"] == {"image": 0.1, "text": 0.9}
+    assert settings["knn_k"] == 10 and settings["item_graph_weight"] == {}
     assert "# model/TMFUN.yaml" in (folder / "settings.yaml").read_text()
 
     config = Config("TMFUN", "tiny", QUICK | places, model_settings=get_model("TMFUN").settings)
