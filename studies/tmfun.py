@@ -64,7 +64,7 @@ AXES = (
     Axis("knn_k", [2, 5, 10]),
     Axis("n_ui_layers", [1, 2, 3, 4]),
     Axis("n_item_layers", [1, 2]),
-    Axis("attention_temperature", [0.2, 0.5, 1.0, 2.0, 5.0]),
+    Axis("attention_temperature", [0.5, 1.0, 2.0, 5.0, 20.0]),
     Axis("edge_dropout", [0.0, 0.5, 0.7, 0.8, 0.9]),
     Axis("cl_weight", [0.0, 0.0003, 0.001, 0.003, 0.01]),
     Axis("cl_temperature", [0.1, 0.2, 0.5, 1.0], {"cl_weight": 0.003}),

@@ -155,7 +155,7 @@ def freedom(w: Weights, batch: Tensor, world: World) -> Tensor:
 
 def tmfun(w: Weights, batch: Tensor, world: World) -> Tensor:
     c = world.config
-    d, q = c["embedding_size"], w["item_embedding.weight"]
+    q, scale = w["item_embedding.weight"], c["embedding_size"] ** 0.5 * c["attention_temperature"]
     graphs = [binary_graph(x, c["knn_k"]) for x in world.features.values()]
     counts = world.r.sum(0)
     cosines = (world.r.T @ world.r) / (counts[:, None] * counts).clamp(min=1).sqrt()
@@ -166,7 +166,7 @@ def tmfun(w: Weights, batch: Tensor, world: World) -> Tensor:
     users, g = split(world, layer_mean(a_hat(world.kept), ego(w), c["n_ui_layers"]))
 
     def contents(interaction: Tensor, h: list[Tensor], similar: Tensor) -> Tensor:
-        logits = [(linear(w, "query", interaction) * linear(w, "key", x)).sum(1) / d**0.5 for x in h]
+        logits = [(linear(w, "query", interaction) * linear(w, "key", x)).sum(1) / scale for x in h]
         alpha = torch.softmax(torch.stack(logits) + prior.log()[:, None], 0)
         early = sum(a[:, None] * x for a, x in zip(alpha, h, strict=True))
         return (early + similar) / 2
