@@ -37,7 +37,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "without modality graphs": {"use_modality_graphs": False},
     "with the item graph": {"use_item_graph": True},
     "without attention (equal weights)": {"attention": "equal"},
-    "attention fixed at the graph weights": {"attention": "prior"},
+    "attention fixed at its prior": {"attention": "prior"},
     "without multi-step fusion": {"multi_step": False, "use_item_graph": False},
     "with contrast, content and interactions": {"cl_weight": 0.003},
     "with contrast, modality and modality": {"cl_weight": 0.003, "cl_pairs": ["modalities"]},
