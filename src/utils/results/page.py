@@ -23,7 +23,7 @@ SET_BESIDE = ("none", "graph")
 """Content with which a figure may stand beside a published one."""
 
 WORDS = ("model", "content", "chosen")
-NUMBERS = ("valid R@20", "R@10", "R@20", "N@10", "N@20", "best epochs", "min", "published")
+NUMBERS = ("valid R@20", "R@10", "R@20", "N@10", "N@20", "seeds", "best epochs", "min", "published")
 
 
 def tables(rows: Iterable[Row]) -> str:
@@ -69,6 +69,7 @@ def _cells(row: Row) -> list[str]:
         assignments(chosen) or "as in its YAML",
         f"{row['valid']['recall@20']:.4f}",
         *(_stated(row, name) for name in ("recall@10", "recall@20", "ndcg@10", "ndcg@20")),
+        str(len(row["seeds"])),
         _range(row["best_epochs"]),
         f"{row['minutes_per_seed']}",
         _published(row),
