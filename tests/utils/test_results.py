@@ -127,6 +127,12 @@ def test_a_run_agrees_within_three_deviations_and_a_hundredth(recall, agrees):
     assert one.tolerance == pytest.approx(3 * 0.001 * 1.2**0.5 + 0.001) and one.agrees == agrees
 
 
+def test_a_row_of_one_seed_has_the_usual_spread():
+    row = {"metrics": {"recall@20": 0.1}, "sd": {"recall@20": None}, "seeds": [1]}
+    (one,) = rows.differences(row, [trial(1, 0.1)])
+    assert one.tolerance == pytest.approx(3 * 0.1 * rows.ONE_SEED * 2**0.5 + 0.001)
+
+
 @pytest.fixture
 def own_recipes(tmp_path, monkeypatch, places):
     folder = tmp_path / "recipes"

@@ -62,7 +62,8 @@ def _line(cells: Iterable[str]) -> str:
 
 def _cells(row: Row) -> list[str]:
     recipe = read_recipe(row["recipe"])
-    chosen = {name: value for name, value in recipe.settings.items() if name != "seed"}
+    told = ("seed", "modalities")  # by other columns
+    chosen = {name: value for name, value in recipe.settings.items() if name not in told}
     return [
         row["model"],
         CONTENT[row["features"]],
