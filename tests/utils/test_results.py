@@ -73,7 +73,7 @@ def test_the_page_of_results_shows_the_rows_of_the_file():
 
 
 def a_row(**changed):
-    return {**ROWS[0], **changed}
+    return {**ROWS[0], "features": "none", **changed}
 
 
 def test_a_page_keeps_what_is_around_its_tables(tmp_path):
