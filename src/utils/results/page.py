@@ -62,7 +62,9 @@ def _line(cells: Iterable[str]) -> str:
 
 def _cells(row: Row) -> list[str]:
     recipe = read_recipe(row["recipe"])
-    told = ("seed", "modalities")  # by other columns
+    told = {"seed"}  # by other columns
+    if row["features"] == "surrogate":
+        told.add("modalities")
     chosen = {name: value for name, value in recipe.settings.items() if name not in told}
     return [
         row["model"],
