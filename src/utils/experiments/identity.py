@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from common.registry import is_foreign, model_file
 
@@ -118,7 +118,7 @@ def _statements(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _essence(path: Path) -> str:
-    """The code of a file without comments, docstrings and layout."""
+    """The code of a file without comments, docstrings and layout, the same whatever Python reads it."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
@@ -126,4 +126,18 @@ def _essence(path: Path) -> str:
             node.body = [
                 s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
             ]
-    return ast.unparse(tree)
+    return _text(tree)
+
+
+def _text(node: Any) -> str:
+    """A syntax tree as text. Those of `ast.unparse` and `ast.dump` differ from one Python to the next."""
+    if isinstance(node, list):
+        return f"[{', '.join(_text(n) for n in node)}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = dict(ast.iter_fields(node))
+    if isinstance(node, ast.JoinedStr):  # 3.12 ends some with an empty piece
+        fields["values"] = [n for n in node.values if not (isinstance(n, ast.Constant) and n.value == "")]
+    # What is empty has no say: 3.12 has fields that 3.11 does not know.
+    named = (f"{name}={_text(value)}" for name, value in fields.items() if value is not None and value != [])
+    return f"{type(node).__name__}({', '.join(named)})"
