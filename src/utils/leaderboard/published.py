@@ -17,6 +17,9 @@ PUBLISHED = SRC / "configs" / "published.yaml"
 PROTOCOL = {"mask_validation_at_test": False, "filter_out_cod_start_users": True}
 """The settings under which the published figures were measured."""
 
+CONTENT = {"modalities": None, "modality_ablation": "none", "modality_noise": 0.0, "modality_shuffle": "none"}
+"""And those under which a model that reads content had the data set's own, whole."""
+
 
 @dataclass(frozen=True)
 class PublishedFigure:
@@ -48,10 +51,15 @@ def published(
 def comparable(settings: Mapping[str, Any]) -> bool:
     """Whether a run with these settings was measured as the published figures were.
 
-    >>> comparable({"mask_validation_at_test": True, "filter_out_cod_start_users": True})
+    >>> protocol = {"mask_validation_at_test": False, "filter_out_cod_start_users": True}
+    >>> content = {"modalities": {"image": "other.npy"}, "modality_noise": 0.0}
+    >>> comparable({**protocol, **content, "is_multimodal_model": True})
     False
+    >>> comparable({**protocol, **content, "is_multimodal_model": False})
+    True
     """
-    return all(settings[name] == value for name, value in PROTOCOL.items())
+    expected = PROTOCOL | (CONTENT if settings["is_multimodal_model"] else {})
+    return all(settings.get(name, value) == value for name, value in expected.items())
 
 
 def _of_model(model: str, entries: Any, where: str) -> list[PublishedFigure]:

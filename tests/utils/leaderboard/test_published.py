@@ -6,7 +6,8 @@ import doctest
 
 import pytest
 
-from utils.config import SRC
+from common.registry import get_model
+from utils.config import SRC, Config
 from utils.config.yaml_reader import read_mapping
 from utils.errors import UserError
 from utils.leaderboard import published as module
@@ -84,8 +85,31 @@ def test_choice_of_models():
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize("filtered", [True, False])
 def test_comparable_only_under_mmrecs_protocol(masked, filtered):
-    config = {"mask_validation_at_test": masked, "filter_out_cod_start_users": filtered, "topk": [20]}
+    config = run_settings(mask_validation_at_test=masked, filter_out_cod_start_users=filtered)
     assert comparable(config) == (filtered and not masked)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("modalities", {"image": "image_feat_surrogate.npy", "text": "text_feat_surrogate.npy"}),
+        ("modalities", ["text"]),
+        ("modality_ablation", "zero"),
+        ("modality_noise", 0.5),
+        ("modality_shuffle", "items"),
+    ],
+)
+def test_comparable_only_with_the_content_of_the_data_set(name, value):
+    """Unless the model reads none, as BPR."""
+    assert comparable(run_settings())
+    assert not comparable(run_settings(**{name: value}))
+    assert comparable(run_settings(**{name: value}, is_multimodal_model=False))
+
+
+def run_settings(**changed):
+    settings = Config("VBPR", "baby", model_settings=get_model("VBPR").settings).final_config_dict
+    assert not changed.keys() - settings.keys()
+    return settings | changed
 
 
 @pytest.mark.parametrize(
