@@ -114,8 +114,15 @@ def test_means_and_deviations_are_over_seeds():
     assert row["metrics"]["recall@20"] == 0.2 and row["sd"]["recall@20"] == 0.141421
     assert row["seeds"] == [2, 1] and row["date"] == "2026-01-02"
     assert row["settings"]["reg_weight"] == 0.1 and row["settings"]["learning_rate"] == 0.001
-    assert row["minutes_per_seed"] == 2.0
+    assert row["minutes_per_seed"] == 2.0 and row["device"] == "cpu"
     assert rows.make_row(recipe, [trial(2, 0.3)], "abc")["sd"]["recall@20"] is None
+
+
+def test_a_row_names_every_device_of_its_seeds():
+    recipe = Recipe("r", "BPR", "demo", "none", {"seed": [1, 2, 3]})
+    trials = [trial(1, 0.1), trial(2, 0.1), trial(3, 0.1)]
+    trials[1].environment["device"] = "cuda:0"
+    assert rows.make_row(recipe, trials, "abc")["device"] == "cpu, cuda:0"
 
 
 @pytest.mark.parametrize(

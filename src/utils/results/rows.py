@@ -66,7 +66,7 @@ def make_row(
         },
         "best_epochs": [trial.best_epoch for trial in trials],
         "minutes_per_seed": round(statistics.fmean(_seconds(trial) for trial in trials) / 60, 1),
-        "device": trials[0].environment["device"],
+        "device": ", ".join(sorted({trial.environment["device"] for trial in trials})),
         "data": trials[0].environment["data"],
         "date": max(trial.environment["date"] for trial in trials)[:10],
         "commit": commit,
