@@ -59,7 +59,8 @@ def comparable(settings: Mapping[str, Any]) -> bool:
     True
     """
     expected = PROTOCOL | (CONTENT if settings["is_multimodal_model"] else {})
-    return all(settings.get(name, value) == value for name, value in expected.items())  # an older store lacks some
+    # Runs of before one of these settings have none of it.
+    return all(settings.get(name, value) == value for name, value in expected.items())
 
 
 def _of_model(model: str, entries: Any, where: str) -> list[PublishedFigure]:
