@@ -109,24 +109,64 @@ def spread(wanted: Sequence[float], gap: float) -> np.ndarray:
 
 
 def label_points(axes: Axes, names: Sequence[str], points: np.ndarray) -> None:
-    """Names beside points (n, 2), on the first of four sides where nothing else is."""
+    """Names beside points (n, 2), or farther off with a thin line to the point, where nothing else is."""
     axes.figure.draw_without_rendering()
-    places = axes.transData.transform(points) * 72 / axes.figure.dpi  # in points, as font sizes
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in places]
-    for name, point, (x, y) in zip(names, points, places, strict=True):
-        width = 5.6 * len(name)
-        sides = {
-            (8, 0): (x + 7, y - 5, x + 9 + width, y + 5),
-            (-8, 0): (x - 9 - width, y - 5, x - 7, y + 5),
-            (0, 11): (x - width / 2, y + 6, x + width / 2, y + 16),
-            (0, -11): (x - width / 2, y - 16, x + width / 2, y - 6),
-        }
-        offset = next((side for side, box in sides.items() if not any(_meet(box, t) for t in taken)), (8, 0))
-        taken.append(sides[offset])
-        across = {8: "left", -8: "right", 0: "center"}[offset[0]]
-        axes.annotate(name, point, offset, textcoords="offset points", ha=across, va="center")
+    to_points = 72 / axes.figure.dpi  # in points, as font sizes
+    places = axes.transData.transform(points) * to_points
+    offsets = free_offsets(places, [6.2 * len(name) for name in names], axes.bbox.extents * to_points)
+    line = {"arrowstyle": "-", "color": INK, "lw": 0.5, "shrinkA": 0, "shrinkB": 4}
+    for name, point, (right, up) in zip(names, points, offsets, strict=True):
+        across = "left" if right > 0 else "right" if right < 0 else "center"
+        axes.annotate(
+            name, point, (right, up), textcoords="offset points", ha=across, va="center",
+            arrowprops=None if (right, up) in BESIDE else line,
+        )  # fmt: skip
 
 
-def _meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    """Whether two boxes (left, bottom, right, top) overlap."""
+def free_offsets(
+    places: np.ndarray, widths: Sequence[float], inside: Sequence[float]
+) -> list[tuple[float, float]]:
+    """For labels of marks: how far to the right and up each one stands, the first offset where nothing else is.
+
+    places: of the marks (n, 2); widths: of the labels; inside: left, bottom, right, top of where labels may be; all
+    in points. Where no offset is free a label stands at the right of its mark.
+    """
+    taken: list[Box] = [(x - 5, y - 5, x + 5, y + 5) for x, y in places]
+    offsets = []
+    for (x, y), width in zip(places, widths, strict=True):
+        boxes = {(right, up): _box(x + right, y + up, width, np.sign(right)) for right, up in OFFSETS}
+        free = (
+            offset
+            for offset, box in boxes.items()
+            if _holds(inside, box) and not any(_meet(box, other) for other in taken)
+        )
+        offsets.append(next(free, OFFSETS[0]))
+        taken.append(boxes[offsets[-1]])
+    return offsets
+
+
+Box = tuple[float, float, float, float]
+"""Left, bottom, right, top."""
+
+BESIDE = [(8, 0), (-8, 0), (0, 11), (0, -11)]
+OFFSETS = BESIDE + [
+    (distance * right, distance * up)
+    for distance in (10, 22, 34, 46, 58)
+    for right, up in ((1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1), (1, 0), (-1, 0))
+]
+"""Of labels from their marks, to the right and up; the first is the best."""
+
+
+def _box(x: float, y: float, width: float, side: float) -> Box:
+    """Of a label that begins at x (side 1), ends there (-1) or has it in its middle (0)."""
+    left = x - (1 - side) / 2 * width
+    return left - 1, y - 5, left + width + 1, y + 5
+
+
+def _holds(outer: Sequence[float], box: Box) -> bool:
+    return outer[0] <= box[0] and outer[1] <= box[1] and box[2] <= outer[2] and box[3] <= outer[3]
+
+
+def _meet(a: Box, b: Box) -> bool:
+    """Whether two boxes overlap."""
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
