@@ -108,6 +108,18 @@ def spread(wanted: Sequence[float], gap: float) -> np.ndarray:
     return places
 
 
+Box = tuple[float, float, float, float]
+"""Left, bottom, right, top."""
+
+BESIDE = [(8, 0), (-8, 0), (0, 11), (0, -11)]
+OFFSETS = BESIDE + [
+    (distance * right, distance * up)
+    for distance in (10, 22, 34, 46, 58)
+    for right, up in ((1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1), (1, 0), (-1, 0))
+]
+"""Of labels from their marks, to the right and up; the first is the best."""
+
+
 def label_points(axes: Axes, names: Sequence[str], points: np.ndarray) -> None:
     """Names beside points (n, 2), or farther off with a thin line to the point, where nothing else is."""
     axes.figure.draw_without_rendering()
@@ -143,18 +155,6 @@ def free_offsets(
         offsets.append(next(free, OFFSETS[0]))
         taken.append(boxes[offsets[-1]])
     return offsets
-
-
-Box = tuple[float, float, float, float]
-"""Left, bottom, right, top."""
-
-BESIDE = [(8, 0), (-8, 0), (0, 11), (0, -11)]
-OFFSETS = BESIDE + [
-    (distance * right, distance * up)
-    for distance in (10, 22, 34, 46, 58)
-    for right, up in ((1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1), (1, 0), (-1, 0))
-]
-"""Of labels from their marks, to the right and up; the first is the best."""
 
 
 def _box(x: float, y: float, width: float, side: float) -> Box:
