@@ -173,8 +173,25 @@ def test_what_was_written_is_found_again(own_recipes, tmp_path, capsys):
 
 
 def test_a_recipe_is_a_command(own_recipes, capsys):
-    assert main(["--recipe", "one", "seed=3", *own_recipes]) == 0
-    assert "reg_weight=0.1" in capsys.readouterr().out
+    assert main(["--recipe", "one", "seed=3", "--force", *own_recipes]) == 0
+    out = capsys.readouterr().out
+    assert "  recipes/one.yaml:     epochs=2  topk=[10, 20]  reg_weight=0.1\n" in out
+    given = out[out.index("  command line: ") :]
+    assert "seed=3" in given.splitlines()[0]
+
+
+def test_a_long_name_stands_in_a_line_of_its_own(own_recipes, capsys):
+    (recipes.FOLDER / "one.yaml").rename(recipes.FOLDER / "one-of-a-longer-name.yaml")
+    assert main(["--recipe", "one-of-a-longer-name", "seed=3", "--force", *own_recipes]) == 0
+    own = f"  recipes/one-of-a-longer-name.yaml:\n{'':24}epochs=2  topk=[10, 20]  reg_weight=0.1\n"
+    assert own in capsys.readouterr().out
+
+
+def test_a_fault_of_a_recipe_names_the_recipe(own_recipes, capsys):
+    path = recipes.FOLDER / "one.yaml"
+    path.write_text(path.read_text() + "reg_wieght: 1\n")
+    assert main(["--recipe", "one", *own_recipes]) == 2
+    assert "unknown setting 'reg_wieght' for BPR (recipes/one.yaml)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 from utils.cli.words import Parser, add_models_dir, distinct, positive, split_overrides, with_models_dir
 from utils.config import SRC
 from utils.config.config import find_models_dir
-from utils.config.layers import yaml_names
+from utils.config.layers import Layer, yaml_names
 from utils.config.settings import GROUPS, describe
 from utils.config.yaml_reader import read_mapping
 from utils.errors import UserError
@@ -54,8 +54,7 @@ def run(argv: Sequence[str]) -> int:
     if arguments.list_models:
         _list_models(overrides)
         return 0
-    if arguments.recipe is not None:
-        overrides = _follow_recipe(arguments, overrides)
+    recipe = None if arguments.recipe is None else _follow_recipe(arguments)
     _check(arguments)
     from utils.experiments.sweep import How, run_all
 
@@ -67,30 +66,25 @@ def run(argv: Sequence[str]) -> int:
         trials=arguments.trials,
         prune=not arguments.no_pruning,
     )
-    request = (
-        distinct(arguments.model),
-        distinct(arguments.dataset),
-        overrides,
-        arguments.grid,
-        "command line" if arguments.recipe is None else f"recipes/{arguments.recipe}.yaml and command line",
-    )
+    names = distinct(arguments.model), distinct(arguments.dataset)
+    request = (*names, overrides, arguments.grid, "command line", how, recipe)
     if arguments.dry_run:
         from utils.experiments.dry_run import dry_run
 
-        print("\n".join(dry_run(*request, how)))
+        print("\n".join(dry_run(*request)))
         return 0
-    return 0 if all(sweep.trials for sweep in run_all(*request, how)) else 1
+    return 0 if all(sweep.trials for sweep in run_all(*request)) else 1
 
 
-def _follow_recipe(arguments: argparse.Namespace, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Take model and data set from the recipe, and its settings below the overrides. Raises UserError."""
+def _follow_recipe(arguments: argparse.Namespace) -> Layer:
+    """Take model and data set from the recipe; the rest of it is returned. Raises UserError."""
     from utils.results.recipes import read_recipe
 
     if arguments.model or arguments.dataset:
         raise UserError("--recipe names model and data set; leave out -m and -d, or the recipe")
     recipe = read_recipe(arguments.recipe)
     arguments.model, arguments.dataset = [recipe.model], [recipe.dataset]
-    return {**recipe.settings, **overrides}
+    return recipe.layer
 
 
 def _list_models(overrides: Mapping[str, Any]) -> None:

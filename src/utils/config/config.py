@@ -1,4 +1,4 @@
-"""Settings of a run: overall.yaml < dataset/<D>.yaml < model/<M>.yaml < overrides, each with its origin."""
+"""Settings of a run: overall.yaml < dataset/<D>.yaml < model/<M>.yaml < recipe < overrides, each with its origin."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ class Config:
     `axes` are the settings that take several values, `points()` their combinations, and `at(point)` the
     configuration of one of them. Until then an axis has the value of its YAML, or its first one where that is
     a list. `warnings` are lines for the first block of a run. `model_settings` maps names to kinds as a model
-    class declares them; None stands for a file that declares none. Raises UserError.
+    class declares them; None stands for a file that declares none. `recipe` is a layer below `config_dict`,
+    whose lists are several values too. Raises UserError.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Config:
         configs_dir: Path | None = None,
         model_settings: Mapping[str, Kind] | None = None,
         use_grid: bool = False,
+        recipe: Layer | None = None,
     ):
         self.warnings: list[str] = []
         self.final_config_dict: dict[str, Any] = {
@@ -65,20 +67,21 @@ class Config:
         self._origins = dict.fromkeys(self.final_config_dict, DERIVED)
         configs = configs_dir or SRC / "configs"
         shared = read_layers(configs, dataset)
-        overrides = override_layer(config_dict or {}, overrides_origin, self.final_config_dict)
-        models_dir = _models_dir([*shared, overrides])
+        overrides = _overrides(config_dict, overrides_origin, recipe, self.final_config_dict)
+        models_dir = _models_dir([*shared, *overrides])
         files = *shared, read_model_layer(configs, model, models_dir)
         schema = FRAMEWORK | model_schema(files[-1], model_settings)
         for layer in files:
             drop_ignored(layer, schema, self.warnings)
-        for layer in (*files, overrides):
+        for layer in (*files, *overrides):
             check_names(layer, schema, model)
         _check_multimodal(files, overrides, model)
-        entries = merge([*files, overrides])
+        entries = merge([*files, *overrides])
         check_complete(schema, entries, model)
         grid = self._grid(files[-1], schema, use_grid)
-        order = axis_order(hyper_parameters(files, overrides, schema, model), grid, overrides.settings)
-        axes = read_axes(schema, merge(files) | grid | merge([overrides]), order, self.warnings)
+        given = merge(overrides)
+        order = axis_order(hyper_parameters(files, overrides, schema, model), grid, given)
+        axes = read_axes(schema, merge(files) | grid | given, order, self.warnings)
         self._set(schema, entries, axes)
         if models_dir is not None and not has_model(models_dir, model.removesuffix(THEIRS)):
             self.final_config_dict["models_dir"] = None  # a model of ours, which has nothing to do with it
@@ -246,18 +249,27 @@ class Config:
             )
 
 
-def find_models_dir(dataset: str, overrides: Mapping[str, Any], origin: str) -> Path | None:
+def find_models_dir(
+    dataset: str, overrides: Mapping[str, Any], origin: str, recipe: Layer | None = None
+) -> Path | None:
     """The folder that these settings name, for whoever needs a model's class before its Config. Raises UserError."""
-    return _models_dir([*read_layers(SRC / "configs", dataset), override_layer(overrides, origin, {})])
+    return _models_dir([*read_layers(SRC / "configs", dataset), *_overrides(overrides, origin, recipe, {})])
 
 
-def _check_multimodal(files: Sequence[Layer], overrides: Layer, model: str) -> None:
+def _overrides(
+    settings: Mapping[str, Any] | None, origin: str, recipe: Layer | None, run: Mapping[str, Any]
+) -> list[Layer]:
+    """The layers above the files, lowest precedence first. Raises UserError."""
+    layers = [override_layer(settings or {}, origin, run)]
+    return layers if recipe is None else [override_layer(recipe.settings, recipe.origin, run), *layers]
+
+
+def _check_multimodal(files: Sequence[Layer], overrides: Sequence[Layer], model: str) -> None:
     """Raises UserError for a run that says otherwise than the model's YAML whether the model reads content."""
-    own = merge(files).get("is_multimodal_model")
-    asked = overrides.settings.get("is_multimodal_model", own and own.value)
-    if own is not None and asked != own.value:
+    own, asked = (merge(layers).get("is_multimodal_model") for layers in (files, overrides))
+    if own is not None and asked is not None and asked.value != own.value:
         raise UserError(
-            f"is_multimodal_model is part of what {model} is, {own.value} ({overrides.origin}); leave it out, and use "
+            f"is_multimodal_model is part of what {model} is, {own.value} ({asked.origin}); leave it out, and use "
             f"modality_ablation=all to run a model without the content of items"
         )
 

@@ -1,4 +1,4 @@
-"""The layers of a configuration: overall.yaml, dataset/<D>.yaml, model/<M>.yaml and overrides."""
+"""The layers of a configuration: overall.yaml, dataset/<D>.yaml, model/<M>.yaml, a recipe and overrides."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def yaml_names(folder: Path) -> list[str]:
 
 
 def override_layer(overrides: Mapping[str, Any], origin: str, run: Mapping[str, Any]) -> Layer:
-    """The highest layer, a copy; what the run itself fixes, its model for one, may stand there unchanged.
+    """What is given to a run, a copy; what the run itself fixes, its model for one, may stand there unchanged.
 
     So the settings that a finished trial keeps are a valid `config_dict` again. Raises UserError.
     """
@@ -141,13 +141,13 @@ def check_names(layer: Layer, schema: Mapping[str, Setting], model: str) -> None
 
 
 def hyper_parameters(
-    files: Sequence[Layer], overrides: Layer, schema: Mapping[str, Setting], model: str
+    files: Sequence[Layer], overrides: Sequence[Layer], schema: Mapping[str, Setting], model: str
 ) -> list[str]:
-    """The names that MMRec's `hyper_parameters:` lists sweep: those of all files, or the overrides' own list.
+    """The names that MMRec's `hyper_parameters:` lists sweep: those of all files, or the overrides' last list.
 
     Raises UserError for a name that is no setting.
     """
-    layers = [overrides] if overrides.hyper_parameters is not None else files
+    layers = [layer for layer in overrides if layer.hyper_parameters is not None][-1:] or files
     for layer in layers:
         for name in layer.hyper_parameters or ():
             if name not in schema:

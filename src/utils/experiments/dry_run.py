@@ -17,6 +17,7 @@ from pebble import ProcessExpired, ProcessPool
 from common.memory import peak_mb
 from common.trainer import Trainer
 from utils.config import Config
+from utils.config.layers import Layer
 from utils.evaluation.ranking import Evaluator
 from utils.experiments import report
 from utils.experiments.building import build
@@ -49,10 +50,11 @@ def dry_run(
     use_grid: bool,
     origin: str,
     how: How,
+    recipe: Layer | None = None,
 ) -> list[str]:
     """The lines to be printed. Nothing is written but demo data and kNN graphs. Raises UserError."""
     loaded = Datasets()
-    plan = make_plan(models, datasets, overrides, use_grid, origin)
+    plan = make_plan(models, datasets, overrides, use_grid, origin, recipe)
     check(plan, loaded)
     lines: list[str] = []
     seconds = 0.0

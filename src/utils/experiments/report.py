@@ -107,11 +107,12 @@ def _shown(value: Any) -> str:
 
 def _wrapped(origin: str, pairs: Sequence[str], width: int = 108) -> list[str]:
     """`pairs` under their origin, in lines of bounded width."""
-    lines, line = [], f"  {origin + ':':22}"
+    label, indent = f"  {origin}:", " " * 24
+    lines, line = ([], label.ljust(24)) if len(label) < 24 else ([label], indent)
     for pair in pairs:
         if len(line) + len(pair) > width:
             lines.append(line.rstrip())
-            line = " " * 24
+            line = indent
         line += pair + "  "
     return [*lines, line.rstrip()]
 

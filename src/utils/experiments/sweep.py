@@ -14,6 +14,7 @@ from common.memory import keep_freed_memory
 from common.registry import check_pairing, get_model, label
 from utils.config import Config
 from utils.config.config import find_models_dir
+from utils.config.layers import Layer
 from utils.config.settings import studied, study_in
 from utils.errors import UserError
 from utils.evaluation.ranking import check_cutoffs
@@ -120,8 +121,11 @@ def run_all(
     use_grid: bool = False,
     origin: str = "command line",
     how: How | None = None,
+    recipe: Layer | None = None,
 ) -> list[Sweep]:
     """Run every pair, checked before any training starts; what is finished is not run again.
+
+    `overrides` come from `origin` and go before the settings of a `recipe`.
 
     A trial that fails is recorded and the sweep goes on; a single trial's fault is raised. Raises UserError for
     what is wrong with the settings, the data or a pairing, StorageError where results cannot be kept.
@@ -130,7 +134,7 @@ def run_all(
     report.log_to_terminal()
     keep_freed_memory()
     loaded = Datasets()
-    plan = make_plan(models, datasets, overrides, use_grid, origin)
+    plan = make_plan(models, datasets, overrides, use_grid, origin, recipe)
     check(plan, loaded)
     sources = make_sources(plan, loaded, how)
     sweeps = [Sweep(c["model"], c["dataset"], c["valid_metric"].lower()) for c in plan]
@@ -165,15 +169,25 @@ def make_plan(
     overrides: Mapping[str, Any] | None,
     use_grid: bool,
     origin: str,
+    recipe: Layer | None = None,
 ) -> list[Config]:
     """The configuration of every pair. Raises UserError."""
     plan = []
     for dataset in datasets:
-        models_dir = find_models_dir(dataset, overrides or {}, origin)
+        models_dir = find_models_dir(dataset, overrides or {}, origin, recipe)
         for model in models:
             settings = get_model(model, models_dir).settings
-            name, values = label(model, models_dir), dict(overrides or {})
-            plan.append(Config(name, dataset, values, origin, model_settings=settings, use_grid=use_grid))
+            plan.append(
+                Config(
+                    label(model, models_dir),
+                    dataset,
+                    overrides,
+                    origin,
+                    model_settings=settings,
+                    use_grid=use_grid,
+                    recipe=recipe,
+                )
+            )
     return plan
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from common.registry import get_model
@@ -84,14 +85,13 @@ def _has_data(recipe: Recipe, overrides: Mapping[str, Any]) -> bool:
 def _run(
     recipe: Recipe, seeds: Sequence[int], overrides: Mapping[str, Any], workers: int
 ) -> list[TrialResult]:
-    one_thread = {"threads": 1}  # as every row was measured
-    settings = {**recipe.settings, "seed": list(seeds), **one_thread, **overrides}
+    settings = {**recipe.settings, "seed": list(seeds)}
     (sweep,) = run_all(
         [recipe.model],
         [recipe.dataset],
-        settings,
-        origin=f"recipes/{recipe.name}.yaml and command line",
+        {"threads": 1, **overrides},  # as every row was measured
         how=How(workers=workers),
+        recipe=replace(recipe, settings=settings).layer,
     )
     return sweep.trials
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from utils.config import SRC
-from utils.config.layers import yaml_names
+from utils.config.layers import Layer, yaml_names
 from utils.config.yaml_reader import read_mapping
 from utils.errors import UserError, did_you_mean
 
@@ -30,6 +30,11 @@ class Recipe:
     @property
     def seeds(self) -> list[int]:
         return self.settings["seed"]
+
+    @property
+    def layer(self) -> Layer:
+        """Its settings for a configuration, which then names their origin."""
+        return Layer(f"recipes/{self.name}.yaml", dict(self.settings))
 
 
 def recipe_names() -> list[str]:

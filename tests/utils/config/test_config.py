@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from common.registry import get_model, list_models
 from utils.config import PROJECT, Config
-from utils.config.layers import yaml_names
+from utils.config.layers import Layer, yaml_names
 from utils.errors import UserError
 
 CONFIGS = PROJECT / "src" / "configs"
@@ -28,6 +28,20 @@ def test_each_layer_stands_above_the_one_before_and_is_remembered(toy):
     assert (config["stopping_step"], config.origin("stopping_step")) == (1, "dataset/toys.yaml")
     assert (config["epochs"], config.origin("epochs")) == (6, "model/Toy.yaml")
     assert (config["knn_k"], config.origin("knn_k")) == (20, "command line")
+
+
+def test_a_recipe_stands_below_what_is_given_and_may_list_values(toy, fails):
+    recipe = Layer("recipes/r.yaml", {"knn_k": [20, 40], "epochs": 3, "models_dir": None})
+    config = toy({"epochs": 4}, recipe=recipe)
+    assert (
+        config.axes == {"knn_k": [20, 40]}
+        and config.at({"knn_k": 40}).origin("knn_k") == "recipes/r.yaml (grid)"
+    )
+    assert (config["epochs"], config.origin("epochs")) == (4, "command line")
+    assert config.origin("models_dir") == "recipes/r.yaml"
+    assert toy({"knn_k": 5}, recipe=recipe).axes == {}
+    fails(toy, "model/Toy.yaml list the settings", recipe=Layer("recipes/r.yaml", {"xyzzy": 1}))
+    fails(toy, "'model' is no setting but part of the run", recipe=Layer("recipes/r.yaml", {"model": "BPR"}))
 
 
 def test_it_behaves_as_mmrecs(toy):
