@@ -28,7 +28,9 @@ def calls(monkeypatch):
 
 def test_a_run(calls):
     assert cli.main(["-m", "TMFUN", "-d", "sports"]) == 0
-    assert calls[0][:-1] == (["TMFUN"], ["sports"], {}, False, "command line")
+    *request, how, recipe = calls[0]
+    assert request == [["TMFUN"], ["sports"], {}, False, "command line"]
+    assert how["workers"] == 1 and recipe is None
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,7 @@ def test_a_run(calls):
 )
 def test_settings_may_stand_anywhere_and_names_are_distinct(calls, line):
     assert cli.main(line.split()) == 0
-    assert calls[0][:-1] == (["BPR", "VBPR"], ["baby", "sports"], {"knn_k": 20}, True, "command line")
+    assert calls[0][:5] == (["BPR", "VBPR"], ["baby", "sports"], {"knn_k": 20}, True, "command line")
 
 
 @pytest.mark.parametrize(
